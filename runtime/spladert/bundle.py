@@ -1,0 +1,108 @@
+"""Finding, opening and checking a bundle: a folder with `spladert.json`, `tokenizer.json` and a graph per variant."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from .errors import BundleError
+from .manifest import FILE_NAME, BundleFile, Manifest, Variant
+from .onnx_files import external_files
+
+DEFAULT_BUNDLE = Path(__file__).parent / "default_model"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its folder and its manifest. The files are checked when they are used."""
+
+    path: Path
+    manifest: Manifest
+
+    def tokenizer_json(self) -> str:
+        """The text of the tokenizer file, checked against the manifest."""
+        return self._checked(self.manifest.tokenizer).read_text(encoding="utf-8")
+
+    def graph(self, variant: Variant) -> Path:
+        """The path of a variant's graph once all its files are checked against the manifest.
+
+        Raises:
+            BundleError: a file is missing, truncated or altered, or the graph names data that is not the variant's.
+        """
+        paths = [self._checked(file) for file in variant.files]
+        named = external_files(paths[0])
+        strangers = sorted(named - {file.name for file in variant.files})
+        if strangers:
+            raise BundleError(
+                f"{paths[0]} reads its weights from {strangers[0]!r}, which is not a file of the bundle; export it again"
+            )
+        return paths[0]
+
+    def _checked(self, file: BundleFile) -> Path:
+        if PurePath(file.name).name != file.name or "\\" in file.name or file.name in ("", ".", ".."):
+            raise BundleError(f"{self.path / FILE_NAME} names a file outside the bundle: {file.name!r}; export it again")
+        path = self.path / file.name
+        if not path.is_file():
+            raise BundleError(f"{path} is missing from the bundle; copy or export it again")
+        size = path.stat().st_size
+        if size != file.bytes:
+            raise BundleError(f"{path} has {size} bytes instead of {file.bytes}: truncated or altered; copy it again")
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != file.sha256:
+            raise BundleError(f"{path} is altered: its sha256 is not the one in {FILE_NAME}; copy or export it again")
+        return path
+
+
+def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None) -> Bundle:
+    """Open a bundle by folder, by hub id, or the embedded default.
+
+    Args:
+        bundle: a folder, else the id of a hub repository that holds a bundle; None opens the default model that comes
+            with the package.
+        revision: branch, tag or commit of a hub repository.
+
+    Raises:
+        BundleError: nothing is there, or it is not a bundle, or it is a newer one.
+    """
+    if bundle is None:
+        path = DEFAULT_BUNDLE
+        if not path.is_dir():
+            raise BundleError("this spladert comes without a default model: name a bundle folder or a hub id")
+    else:
+        path = Path(bundle)
+        if not path.exists():
+            path = _download(str(bundle), revision)
+    manifest_path = path / FILE_NAME
+    if not path.is_dir():
+        raise BundleError(f"{path} is a file, not a bundle folder; give the folder that holds {FILE_NAME}")
+    if not manifest_path.is_file():
+        hint = (
+            f"it looks like a checkpoint: make a bundle of it with spladert export {path} OUT"
+            if (path / "config.json").is_file()
+            else "give the folder that spladert export wrote"
+        )
+        raise BundleError(f"{path} is not a bundle, {FILE_NAME} is missing: {hint}")
+    try:
+        text = manifest_path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{manifest_path} cannot be read: {error}") from error
+    return Bundle(path, Manifest.from_json(text, where=str(manifest_path)))
+
+
+def _download(repo_id: str, revision: str | None) -> Path:
+    """A local snapshot of a hub repository's bundle files."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=["*.json", "*.onnx", "*.data"]))
+    except HFValidationError:
+        raise BundleError(f"{repo_id} does not exist here and is no hub id (owner/name); give a bundle folder") from None
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BundleError(
+            f"{repo_id} does not exist here and could not be downloaded from the hub ({reason}); "
+            "check the name, the revision and the network, or give a bundle folder"
+        ) from error

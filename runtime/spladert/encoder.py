@@ -1,0 +1,210 @@
+"""`SparseEncoder`: texts in, sparse vectors out, in three stages (tokenize, run, assemble) with plain arrays between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle, open_bundle
+from .errors import BundleError, InputError
+from .manifest import Manifest, Variant
+from .session import Device, choose_device, choose_variant, start_session
+from .tokenizer import check_texts, load_tokenizer, pad, tokenize
+from .vectors import SparseVector, SparseVectors
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+# A run never has more tokens than this, padding included, so that memory does not grow with batch_size;
+# on CPU a larger run is no faster.
+TOKENS_PER_RUN = 2048
+
+
+class SparseEncoder:
+    """A SPLADE encoder over a bundle. `encode` may be called from several threads at once.
+
+    Attributes:
+        manifest: what the bundle is.
+        variant: the graph in use.
+        device: "cpu", "cuda" or "tensorrt".
+        providers: ONNX Runtime's providers in use, first choice first.
+    """
+
+    def __init__(
+        self, manifest: Manifest, variant: Variant, device: str, tokenizer: Tokenizer, session: onnxruntime.InferenceSession
+    ) -> None:
+        self.manifest = manifest
+        self.variant = variant
+        self.device = device
+        self.providers: list[str] = session.get_providers()
+        self._tokenizer = tokenizer
+        self._session = session
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        device: Device = "auto",
+        precision: str | None = None,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> SparseEncoder:
+        """Load a bundle.
+
+        Args:
+            bundle: a folder or a hub id; None is the default model that comes with the package.
+            revision: branch, tag or commit, for a hub id.
+            device: "auto" takes CUDA where it can run and logs what it chose; any other must be available.
+            precision: a precision the bundle has for the device; None is the best one for it.
+            providers: ONNX Runtime providers to use instead of the device's own, first choice first.
+            threads: threads of one run; None leaves it to ONNX Runtime (one a physical core).
+
+        Raises:
+            BundleError: the bundle is missing, incomplete, altered, newer, or has no fitting variant.
+            DeviceError: the device or a provider is not available.
+            DependencyError: onnxruntime is not installed.
+        """
+        return cls.from_bundle(
+            open_bundle(bundle, revision=revision),
+            device=device,
+            precision=precision,
+            providers=providers,
+            threads=threads,
+        )
+
+    @classmethod
+    def from_bundle(
+        cls,
+        bundle: Bundle,
+        *,
+        device: Device = "auto",
+        precision: str | None = None,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> SparseEncoder:
+        """`load` for a bundle that is open already."""
+        chosen, names = choose_device(device, providers)
+        variant = choose_variant(bundle.manifest, chosen, precision)
+        tokenizer = load_tokenizer(bundle.tokenizer_json(), bundle.manifest.max_length)
+        if tokenizer.get_vocab_size() > bundle.manifest.vocabulary_size:
+            raise BundleError(
+                f"{bundle.path}: the tokenizer has {tokenizer.get_vocab_size()} tokens, "
+                f"the graph {bundle.manifest.vocabulary_size}; export the bundle again"
+            )
+        session = start_session(bundle.graph(variant), chosen, names, threads)
+        return cls(bundle.manifest, variant, chosen, tokenizer, session)
+
+    @overload
+    def encode(
+        self, texts: str, *, batch_size: int = 32, top_k: int | None = None, show_progress: bool = False
+    ) -> SparseVector: ...
+    @overload
+    def encode(
+        self, texts: Iterable[str], *, batch_size: int = 32, top_k: int | None = None, show_progress: bool = False
+    ) -> SparseVectors: ...
+    def encode(
+        self, texts: str | Iterable[str], *, batch_size: int = 32, top_k: int | None = None, show_progress: bool = False
+    ) -> SparseVector | SparseVectors:
+        """Encode one text, or many in input order.
+
+        Texts are sorted by length inside, so that little padding is computed; a text's vector does not depend on its
+        neighbours. Text beyond the bundle's `max_length` tokens is cut, as the model was trained.
+
+        Args:
+            texts: a str, or any iterable of str.
+            batch_size: the most texts of one run (long ones go in smaller runs, see `TOKENS_PER_RUN`).
+            top_k: keep only the heaviest entries of each vector; at most the bundle's own `top_k`, which is the default.
+            show_progress: draw a progress bar on standard error.
+
+        Raises:
+            InputError: an item is not a str or not valid Unicode (the message gives its position), or an argument is
+                out of range.
+        """
+        single = isinstance(texts, str)
+        if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+            raise InputError(f"texts is {type(texts).__name__}; give a str or a sequence of str")
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; give at least 1")
+        if top_k is not None and not 1 <= top_k <= self.manifest.top_k:
+            raise InputError(
+                f"top_k is {top_k}; this bundle gives 1 to {self.manifest.top_k} "
+                "(spladert export --top-k makes one with more)"
+            )
+        rows = tokenize(self._tokenizer, check_texts([texts] if single else list(texts)))
+        vectors: list[SparseVector | None] = [None] * len(rows)
+        with _progress(len(rows), show_progress) as advance:
+            for batch in batches([len(row) for row in rows], batch_size):
+                indices, values = self._run([rows[i] for i in batch])
+                for i, vector in zip(batch, _assemble(indices, values, top_k), strict=True):
+                    vectors[i] = vector
+                advance(len(batch))
+        done = [vector for vector in vectors if vector is not None]
+        return done[0] if single else SparseVectors.from_rows(done, self.manifest.vocabulary_size)
+
+    # SPLADE uses one encoder for both sides; the two names let code say which one it means.
+    encode_query = encode
+    encode_document = encode
+
+    def decode(self, vector: SparseVector, top_k: int | None = 10) -> list[tuple[str, float]]:
+        """The heaviest `top_k` entries (None: all) as (token, weight), heaviest first."""
+        tokens = (self._tokenizer.id_to_token(i) for i in vector.indices[:top_k].tolist())
+        weights = vector.values[:top_k].tolist()
+        # Ids beyond the tokenizer's tokens exist where a checkpoint pads its vocabulary.
+        return [(token or f"[unused {i}]", w) for token, w, i in zip(tokens, weights, vector.indices.tolist())]
+
+    def _run(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        input_ids, attention_mask = pad(rows, self.manifest.pad_token_id)
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        indices, values = self._session.run(["indices", "values"], feeds)
+        return indices, values  # int32 [batch, k], float32 [batch, k]
+
+
+def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Positions of the texts in batches of similar length, longest first (memory peaks at once).
+
+    A batch has at most `batch_size` texts and, padded to its longest, at most `TOKENS_PER_RUN` tokens.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        longest = max(lengths[order[start]], 1)
+        stop = start + min(batch_size, max(TOKENS_PER_RUN // longest, 1))
+        yield order[start:stop]
+        start = stop
+
+
+def _assemble(
+    indices: NDArray[np.int32], values: NDArray[np.float32], top_k: int | None
+) -> Iterator[SparseVector]:
+    counts = (values[:, :top_k] > 0).sum(axis=1)  # weights fall, so the zeros are at the end
+    for row, count in enumerate(counts):
+        yield SparseVector(indices[row, :count].copy(), values[row, :count].copy())
+
+
+class _progress:
+    """A rich progress bar over texts, or nothing."""
+
+    def __init__(self, total: int, shown: bool) -> None:
+        self.total, self.shown = total, shown
+
+    def __enter__(self) -> Callable[[int], Any]:
+        if not self.shown:
+            return lambda _: None
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self.bar = Progress(console=Console(stderr=True))
+        self.bar.start()
+        task = self.bar.add_task("encoding", total=self.total)
+        return lambda count: self.bar.advance(task, count)
+
+    def __exit__(self, *_: object) -> None:
+        if self.shown:
+            self.bar.stop()

@@ -1,0 +1,104 @@
+"""Sparse vectors, one (`SparseVector`) and many (`SparseVectors`, compressed sparse rows)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DependencyError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SparseVector:
+    """One text's vector: token ids and their weights, sorted by falling weight, no zeros.
+
+    Attributes:
+        indices: int32 [n], vocabulary ids.
+        values: float32 [n], weights, all above 0.
+    """
+
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SparseVector):
+            return NotImplemented
+        return np.array_equal(self.indices, other.indices) and np.array_equal(self.values, other.values)
+
+    __hash__ = None  # type: ignore[assignment]  # arrays are mutable
+
+    def to_dict(self) -> dict[int, float]:
+        """`{token id: weight}`, heaviest first."""
+        return dict(zip(self.indices.tolist(), self.values.tolist(), strict=True))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SparseVectors(Sequence[SparseVector]):
+    """Vectors of many texts in the order of the texts, as compressed sparse rows.
+
+    Row i is `indices[indptr[i]:indptr[i + 1]]` with the same slice of `values`, sorted by falling weight (not by index).
+
+    Attributes:
+        indptr: int64 [texts + 1].
+        indices: int32 [nnz], vocabulary ids.
+        values: float32 [nnz], weights, all above 0.
+        vocabulary_size: number of columns of the matrix.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
+    vocabulary_size: int
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    @overload
+    def __getitem__(self, item: int) -> SparseVector: ...
+    @overload
+    def __getitem__(self, item: slice) -> SparseVectors: ...
+    def __getitem__(self, item: int | slice) -> SparseVector | SparseVectors:
+        if isinstance(item, slice):
+            return SparseVectors.from_rows([self[i] for i in range(*item.indices(len(self)))], self.vocabulary_size)
+        row = range(len(self))[item]  # negative and out-of-range indices behave as in a list
+        part = slice(self.indptr[row], self.indptr[row + 1])
+        return SparseVector(self.indices[part], self.values[part])
+
+    def __iter__(self) -> Iterator[SparseVector]:
+        return (self[i] for i in range(len(self)))
+
+    def to_scipy(self) -> csr_array:
+        """scipy `csr_array` [texts, vocabulary_size], float32, with sorted column indices.
+
+        Raises:
+            DependencyError: scipy is not installed.
+        """
+        try:
+            from scipy.sparse import csr_array
+        except ImportError as error:
+            raise DependencyError("to_scipy() needs scipy: pip install 'spladert[scipy]'") from error
+        shape = (len(self), self.vocabulary_size)
+        matrix = csr_array((self.values, self.indices, self.indptr), shape=shape, copy=True)
+        matrix.sort_indices()
+        return matrix
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[SparseVector], vocabulary_size: int) -> SparseVectors:
+        indptr = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in rows], out=indptr[1:])
+        return cls(
+            indptr=indptr,
+            indices=np.concatenate([np.empty(0, np.int32), *(row.indices for row in rows)]),
+            values=np.concatenate([np.empty(0, np.float32), *(row.values for row in rows)]),
+            vocabulary_size=vocabulary_size,
+        )
