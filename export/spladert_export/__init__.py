@@ -1,0 +1,13 @@
+"""The export side of spladert: a checkpoint becomes a bundle. Needs the extra `export`; the runtime never imports it."""
+
+from importlib.util import find_spec
+
+from spladert.errors import DependencyError
+
+_missing = [name for name in ("torch", "transformers", "onnx", "onnxscript") if find_spec(name) is None]
+if _missing:
+    raise DependencyError(f"exporting needs {', '.join(_missing)}: pip install 'spladert[cpu,export]'")
+
+from .pipeline import export, verify  # noqa: E402
+
+__all__ = ["export", "verify"]

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from checkpoints import make_checkpoint
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and the real tokenizer; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("SPLADERT_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"shared data is not at {folder}; set SPLADERT_SHARED to its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random ModernBERT checkpoint with a tiny Korean tokenizer."""
+    pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
+    return make_checkpoint("modernbert", tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `tiny_checkpoint`; tests that change it copy it first."""
+    from spladert_export import export
+
+    return export(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny", top_k=64)
