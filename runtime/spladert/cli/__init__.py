@@ -1,0 +1,21 @@
+"""The command line. Commands are imported when they are called, so that none pays for another's dependencies."""
+
+from .group import Command, CommandGroup
+
+__all__ = ["main"]
+
+main = CommandGroup(
+    "spladert",
+    {
+        "encode": Command("spladert.cli.encode", "encode_command", "Texts or a file to sparse vectors."),
+        "inspect": Command("spladert.cli.inspect", "inspect_command", "What a bundle is, and whether it is intact."),
+        "evaluate": Command("spladert.cli.evaluate", "evaluate_command", "Retrieval quality of a bundle."),
+        "export": Command(
+            "spladert_export.cli", "export_command", "A SPLADE checkpoint to a bundle.", "spladert[cpu,export]"
+        ),
+        "verify": Command(
+            "spladert_export.cli", "verify_command", "A bundle against its checkpoint.", "spladert[cpu,export]"
+        ),
+    },
+    help="SPLADE sparse encoders as one ONNX graph: token ids in, top-k (token id, weight) out.",
+)

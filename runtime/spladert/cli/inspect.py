@@ -1,0 +1,142 @@
+"""`spladert inspect`: what a bundle is, whether it is intact, and what of it runs on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import click
+
+from ..bundle import Bundle, open_bundle
+from ..errors import BundleError, DependencyError, SpladertError
+from ..manifest import Variant
+from ..session import choose_device, choose_variant, onnxruntime_module
+
+
+@click.command("inspect")
+@click.argument("bundle", required=False)
+@click.option("--revision", metavar="R", help="Branch, tag or commit, where BUNDLE is a hub id.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def inspect_command(bundle: str | None, revision: str | None, as_json: bool) -> None:
+    """What BUNDLE is (a folder or a hub id; none means the one that comes with spladert), and whether it is intact.
+
+    Every file is hashed. Works without onnxruntime too. The exit code is 1 where a file is missing or altered.
+    """
+    opened = open_bundle(bundle, revision=revision)
+    files, runtime = check_files(opened), this_machine(opened)
+    if as_json:
+        facts = {"path": str(opened.path), "manifest": asdict(opened.manifest), "files": files, "runtime": runtime}
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+    else:
+        _show(opened, files, runtime)
+    broken = [problem for problem in files.values() if problem is not None]
+    if broken:
+        raise BundleError(f"{opened.path} is not intact: {'; '.join(broken)}")
+
+
+def check_files(bundle: Bundle) -> dict[str, str | None]:
+    """What is wrong with the tokenizer and with each variant's files, by name; None where they are intact."""
+    checks: dict[str, Callable[[], object]] = {"tokenizer": bundle.tokenizer_json}
+    checks |= {variant.name: partial(bundle.graph, variant) for variant in bundle.manifest.variants}
+    found: dict[str, str | None] = {}
+    for name, check in checks.items():
+        try:
+            check()
+            found[name] = None
+        except BundleError as error:
+            found[name] = str(error)
+    return found
+
+
+def this_machine(bundle: Bundle) -> dict[str, Any]:
+    """onnxruntime's version and providers here, and the variant that `auto` takes, or why there is none."""
+    try:
+        ort = onnxruntime_module()
+    except DependencyError as error:
+        return {"onnxruntime": None, "providers": [], "device": None, "variant": None, "problem": str(error)}
+    facts = {"onnxruntime": ort.__version__, "providers": ort.get_available_providers()}
+    try:
+        device, _ = choose_device("auto", None)
+        variant = choose_variant(bundle.manifest, device, None)
+    except SpladertError as error:
+        return facts | {"device": None, "variant": None, "problem": str(error)}
+    return facts | {"device": device, "variant": variant.name, "problem": None}
+
+
+def _show(bundle: Bundle, files: dict[str, str | None], runtime: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in [*_about(bundle, files), *_runtime(runtime)]:
+        table.add_row(Text(name, style="bold"), Text(value))
+    console = Console(highlight=False)
+    console.print(table)
+    for variant in bundle.manifest.variants:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for name, value in _variant(variant, files[variant.name]):
+            table.add_row(f"  {name}", Text(value))
+        here = Text(" (runs here)", style="green") if variant.name == runtime["variant"] else Text("")
+        console.print()
+        console.print(Text(variant.name, style="bold") + here)
+        console.print(table)
+
+
+def _about(bundle: Bundle, files: dict[str, str | None]) -> list[tuple[str, str]]:
+    manifest = bundle.manifest
+    source = manifest.source
+    excluded = len(manifest.excluded_token_ids)
+    return [
+        ("bundle", str(bundle.path)),
+        ("source", source.id + (f" at {source.revision}" if source.revision is not None else "")),
+        ("architecture", f"{source.architecture}, {source.parameters:,} parameters"),
+        ("weights sha256", source.weights_sha256),
+        ("max_length", f"{manifest.max_length} tokens"),
+        ("top_k", f"{manifest.top_k} entries"),
+        (
+            "vocabulary",
+            f"{manifest.vocabulary_size:,} tokens" + (f", {excluded} never in a vector" if excluded else ""),
+        ),
+        ("tokenizer", _file_state(manifest.tokenizer.bytes, files["tokenizer"])),
+        ("made with", ", ".join(f"{name} {version}" for name, version in manifest.made_with.items())),
+    ]
+
+
+def _runtime(runtime: dict[str, Any]) -> list[tuple[str, str]]:
+    if runtime["onnxruntime"] is None:
+        return [("onnxruntime", f"none: {runtime['problem']}")]
+    if runtime["problem"] is None:
+        picked = f"{runtime['variant']} on {runtime['device']}"
+    else:
+        picked = f"nothing: {runtime['problem']}"
+    return [
+        ("onnxruntime", f"{runtime['onnxruntime']}, {', '.join(runtime['providers'])}"),
+        ("runs here", picked),
+    ]
+
+
+def _variant(variant: Variant, problem: str | None) -> list[tuple[str, str]]:
+    rows = [
+        ("target", f"{variant.target} {variant.precision}, opset {variant.opset}"),
+        ("files", _file_state(sum(file.bytes for file in variant.files), problem)),
+    ]
+    for name, value in [*_flat("settings", variant.settings), *_flat("fidelity", variant.fidelity)]:
+        rows.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
+    return rows
+
+
+def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
+    """Nested objects as one list of (dotted name, value)."""
+    if isinstance(value, dict):
+        return [pair for key, inner in value.items() for pair in _flat(f"{name}.{key}", inner)]
+    return [(name, value)]
+
+
+def _file_state(size: int, problem: str | None) -> str:
+    from rich.filesize import decimal
+
+    return f"{decimal(size)}, {'intact' if problem is None else 'NOT INTACT'}"
