@@ -49,5 +49,9 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     make_checkpoint(
-        Path(os.environ.get("SPLADERT_SHARED", "../shared")), args.out, active=args.active, layers=args.layers, seed=args.seed
+        Path(os.environ.get("SPLADERT_SHARED", "../shared")),
+        args.out,
+        active=args.active,
+        layers=args.layers,
+        seed=args.seed,
     )

@@ -15,7 +15,13 @@ LINES = [
     "대한민국 헌법 제1조 1항은 민주공화국을 말한다",
     "혈당과 인슐린, 콜레스테롤 수치를 관리한다",
 ]
-SPECIAL = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
 WIDTH, LAYERS, HEADS = 48, 3, 4
 
 
@@ -64,7 +70,9 @@ def make_config(architecture: str, vocabulary: int) -> Any:
                 **common, dim=WIDTH, n_layers=LAYERS, n_heads=HEADS, hidden_dim=80, max_position_embeddings=140
             )
         case "xlm-roberta":
-            return t.XLMRobertaConfig(**common, **bert | {"max_position_embeddings": 141}, bos_token_id=2, eos_token_id=3)
+            return t.XLMRobertaConfig(
+                **common, **bert | {"max_position_embeddings": 141}, bos_token_id=2, eos_token_id=3
+            )
     raise ValueError(architecture)
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from checkpoints import make_checkpoint
 
 ROOT = Path(__file__).parent.parent

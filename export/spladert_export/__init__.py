@@ -1,4 +1,7 @@
-"""The export side of spladert: a checkpoint becomes a bundle. Needs the extra `export`; the runtime never imports it."""
+"""The export side of spladert: a checkpoint becomes a bundle.
+
+It needs the extra `export`; the runtime never imports it.
+"""
 
 from importlib.util import find_spec
 

@@ -63,18 +63,22 @@ def load_checkpoint(source: str, revision: str | None, max_length: int) -> Check
     if Path(source).exists() and not (Path(source) / "config.json").is_file():
         raise ExportError(f"{source} is no checkpoint: config.json is missing; give a checkpoint's folder or a hub id")
     level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, report = AutoModelForMaskedLM.from_pretrained(
             source, revision=revision, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
     except Exception as error:  # transformers, safetensors and the hub client raise many unrelated classes
         raise ExportError(f"{source} cannot be loaded as a masked language model: {_first_lines(error)}") from error
+    else:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+        except Exception as error:
+            raise ExportError(f"{source} has no tokenizer that loads: {_first_lines(error)}") from error
     finally:
         transformers_logging.set_verbosity(level)
-        transformers_logging.enable_progress_bar()
+        transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     checkpoint = Checkpoint(model.eval(), tokenizer, source, revision or getattr(model.config, "_commit_hash", None))
     _refuse(checkpoint, report, max_length)
     return checkpoint
@@ -108,7 +112,7 @@ def _refuse(checkpoint: Checkpoint, report: dict[str, Any], max_length: int) -> 
         # RoBERTa's positions start behind the padding id
         usable = positions - (config.pad_token_id + 1 if "roberta" in config.model_type else 0)
         if max_length > usable:
-            raise ExportError(f"{source} has {usable} positions; max_length {max_length} does not fit, give at most that")
+            raise ExportError(f"{source} has {usable} positions; max_length {max_length} does not fit")
 
 
 def _first_lines(error: Exception) -> str:

@@ -17,6 +17,7 @@ from .fidelity import Fidelity
 from .pipeline import STAGES, ExportReport, export_with_report, verify
 
 ERR = Console(stderr=True)
+INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command("export")
@@ -25,7 +26,7 @@ ERR = Console(stderr=True)
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--max-length", default=64, show_default=True, help="Most tokens of a text, special tokens included.")
 @click.option("--top-k", default=256, show_default=True, help="Most entries of a vector.")
-@click.option("--exclude-special-tokens", is_flag=True, help="Give special tokens weight 0 (the model card keeps them).")
+@click.option("--exclude-special-tokens", is_flag=True, help="Give special tokens weight 0.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is at OUT.")
 def export_command(
     source: str,
@@ -62,7 +63,8 @@ def _print_report(report: ExportReport) -> None:
     table.add_row("bundle", str(report.path))
     table.add_row("from", f"{manifest.source.id} ({manifest.source.architecture})")
     table.add_row("parameters", f"{manifest.source.parameters:,}")
-    table.add_row("vocabulary, max_length, top_k", f"{manifest.vocabulary_size:,}, {manifest.max_length}, {manifest.top_k}")
+    table.add_row("vocabulary", f"{manifest.vocabulary_size:,}")
+    table.add_row("max_length, top_k", f"{manifest.max_length}, {manifest.top_k}")
     for variant in manifest.variants:
         size = sum(file.bytes for file in variant.files)
         table.add_row(variant.name, f"{size / 1e6:,.1f} MB, opset {variant.opset}")
@@ -75,7 +77,7 @@ def _print_report(report: ExportReport) -> None:
 @click.command("verify")
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--against", required=True, metavar="SOURCE", help="The checkpoint, a hub id or a folder.")
-@click.option("--texts", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="One text a line.")
+@click.option("--texts", required=True, type=INPUT, help="A file, one text a line.")
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--precision", help="The variant to verify; default: the one that would run here.")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here too.")

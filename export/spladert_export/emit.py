@@ -54,7 +54,8 @@ def _attention(
     """com.microsoft MultiHeadAttention; result [B, S, N, D], as transformers' attention interface wants it."""
     batch, heads, length, head_dim = query.shape
     q, k, v = (x.transpose(1, 2).reshape(batch, length, heads * head_dim) for x in (query, key, value))
-    padding, bias = (attention_mask, None) if attention_mask is None or attention_mask.dim() == 2 else (None, attention_mask)
+    is_bias = attention_mask is not None and attention_mask.dim() == 4
+    padding, bias = (None, attention_mask) if is_bias else (attention_mask, None)
     out = torch.onnx.ops.symbolic(
         f"{_MICROSOFT}::MultiHeadAttention",
         (q, k, v, None, padding, bias),
@@ -69,7 +70,7 @@ def _attention(
 def _mask_builder(max_length: int) -> Callable[..., Tensor | None]:
     def build(
         *,
-        mask_function: Callable[..., Tensor],
+        mask_function: Callable[..., Any],
         config: Any,
         attention_mask: Tensor | None = None,
         dtype: torch.dtype = torch.float32,

@@ -18,8 +18,8 @@ class Fidelity:
 
     Attributes:
         texts: number of texts measured.
-        max_weight_error: largest absolute difference of a weight. An entry that a full vector (`top_k` entries) left out
-            counts by how much it exceeds the smallest weight kept.
+        max_weight_error: largest absolute difference of a weight. An entry that a full vector (`top_k` entries) left
+            out counts by how much it exceeds the smallest weight kept.
         mean_weight_error: mean absolute difference over the entries that either side has.
         top10_overlap: mean share of the reference's 10 heaviest ids that are among the 10 heaviest here.
         top10_same: share of texts whose 10 heaviest ids are the same set.
@@ -44,9 +44,7 @@ class Fidelity:
         return asdict(self)
 
 
-def compare(
-    chunks: Iterable[tuple[Sequence[SparseVector], NDArray[np.float32]]], top_k: int
-) -> Fidelity:
+def compare(chunks: Iterable[tuple[Sequence[SparseVector], NDArray[np.float32]]], top_k: int) -> Fidelity:
     """Measure (vectors, reference weights [texts, V]) chunk by chunk; pairs for dot products are within a chunk."""
     largest = error_sum = drift_sum = dot_sum = 0.0
     entries = texts = top1 = same10 = active = 0

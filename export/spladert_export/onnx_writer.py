@@ -31,7 +31,7 @@ def write_graph(model: ir.Model, path: Path) -> list[Path]:
                 offset=_place(tensor, stream, storages),
                 length=tensor.nbytes,
                 dtype=tensor.dtype,
-                shape=ir.Shape(tensor.shape),
+                shape=ir.Shape(tensor.shape.numpy()),
                 name=value.name or "",
                 base_dir=path.parent,
             )
@@ -49,7 +49,7 @@ def _place(tensor: ir.TensorProtocol, stream: object, storages: dict[int, int]) 
         if address not in storages:
             whole = torch.empty(0, dtype=torch.uint8).set_(storage)
             storages[address] = _append(stream, whole.numpy().data)
-        return storages[address] + raw.storage_offset() * raw.element_size()
+        return storages[address] + int(raw.storage_offset()) * raw.element_size()
     return _append(stream, np.ascontiguousarray(tensor.numpy()).data)
 
 

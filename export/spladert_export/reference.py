@@ -11,7 +11,7 @@ from .checkpoint import Checkpoint
 
 
 def encode_reference(checkpoint: Checkpoint, texts: Sequence[str], max_length: int) -> Tensor:
-    """Dense weights [texts, V], float32: max over tokens with mask 1 of log1p(relu(logits)), as the card computes them."""
+    """Dense weights [texts, V], float32: the max over tokens with mask 1 of log1p(relu(logits)), as in the card."""
     inputs = checkpoint.tokenizer(
         list(texts), return_tensors="pt", padding=True, truncation=True, max_length=max_length
     )

@@ -89,7 +89,7 @@ def trace(model: Any, *, max_length: int, top_k: int, excluded: Sequence[int]) -
 
 @contextmanager
 def _without_decoder(model: Any) -> Iterator[None]:
-    """`model(...).logits` is what the decoder is given. Its weights stay in place: they may be tied to the embedding."""
+    """`model(...).logits` is what the decoder is given; its weights, which may be tied, stay in place."""
     decoder = model.get_output_embeddings()
     decoder.forward = lambda hidden: hidden
     try:

@@ -35,13 +35,13 @@ class Bundle:
         strangers = sorted(named - {file.name for file in variant.files})
         if strangers:
             raise BundleError(
-                f"{paths[0]} reads its weights from {strangers[0]!r}, which is not a file of the bundle; export it again"
+                f"{paths[0]} reads weights from {strangers[0]!r}, which is not a file of the bundle; export it again"
             )
         return paths[0]
 
     def _checked(self, file: BundleFile) -> Path:
         if PurePath(file.name).name != file.name or "\\" in file.name or file.name in ("", ".", ".."):
-            raise BundleError(f"{self.path / FILE_NAME} names a file outside the bundle: {file.name!r}; export it again")
+            raise BundleError(f"{self.path / FILE_NAME} names a file outside the bundle: {file.name!r}; do not use it")
         path = self.path / file.name
         if not path.is_file():
             raise BundleError(f"{path} is missing from the bundle; copy or export it again")
@@ -94,12 +94,14 @@ def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None
 def _download(repo_id: str, revision: str | None) -> Path:
     """A local snapshot of a hub repository's bundle files."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(repo_id, revision=revision, allow_patterns=["*.json", "*.onnx", "*.data"]))
     except HFValidationError:
-        raise BundleError(f"{repo_id} does not exist here and is no hub id (owner/name); give a bundle folder") from None
+        raise BundleError(
+            f"{repo_id} does not exist here and is no hub id (owner/name); name a bundle folder"
+        ) from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BundleError(

@@ -1,10 +1,11 @@
-"""`SparseEncoder`: texts in, sparse vectors out, in three stages (tokenize, run, assemble) with plain arrays between."""
+"""`SparseEncoder`: texts in, sparse vectors out; tokenize, run, assemble, with plain arrays between."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 # on CPU a larger run is no faster.
 TOKENS_PER_RUN = 2048
 
+EMPTY = SparseVector(np.empty(0, np.int32), np.empty(0, np.float32))
+
 
 class SparseEncoder:
     """A SPLADE encoder over a bundle. `encode` may be called from several threads at once.
@@ -36,7 +39,12 @@ class SparseEncoder:
     """
 
     def __init__(
-        self, manifest: Manifest, variant: Variant, device: str, tokenizer: Tokenizer, session: onnxruntime.InferenceSession
+        self,
+        manifest: Manifest,
+        variant: Variant,
+        device: str,
+        tokenizer: Tokenizer,
+        session: onnxruntime.InferenceSession,
     ) -> None:
         self.manifest = manifest
         self.variant = variant
@@ -102,7 +110,7 @@ class SparseEncoder:
         return cls(bundle.manifest, variant, chosen, tokenizer, session)
 
     @overload
-    def encode(
+    def encode(  # type: ignore[overload-overlap]  # a str is also an iterable of str; it means one text
         self, texts: str, *, batch_size: int = 32, top_k: int | None = None, show_progress: bool = False
     ) -> SparseVector: ...
     @overload
@@ -120,7 +128,7 @@ class SparseEncoder:
         Args:
             texts: a str, or any iterable of str.
             batch_size: the most texts of one run (long ones go in smaller runs, see `TOKENS_PER_RUN`).
-            top_k: keep only the heaviest entries of each vector; at most the bundle's own `top_k`, which is the default.
+            top_k: keep only the heaviest entries of each vector; at most the bundle's own `top_k`, the default.
             show_progress: draw a progress bar on standard error.
 
         Raises:
@@ -138,15 +146,14 @@ class SparseEncoder:
                 "(spladert export --top-k makes one with more)"
             )
         rows = tokenize(self._tokenizer, check_texts([texts] if single else list(texts)))
-        vectors: list[SparseVector | None] = [None] * len(rows)
+        vectors = [EMPTY] * len(rows)
         with _progress(len(rows), show_progress) as advance:
             for batch in batches([len(row) for row in rows], batch_size):
                 indices, values = self._run([rows[i] for i in batch])
                 for i, vector in zip(batch, _assemble(indices, values, top_k), strict=True):
                     vectors[i] = vector
                 advance(len(batch))
-        done = [vector for vector in vectors if vector is not None]
-        return done[0] if single else SparseVectors.from_rows(done, self.manifest.vocabulary_size)
+        return vectors[0] if single else SparseVectors.from_rows(vectors, self.manifest.vocabulary_size)
 
     # SPLADE uses one encoder for both sides; the two names let code say which one it means.
     encode_query = encode
@@ -154,10 +161,14 @@ class SparseEncoder:
 
     def decode(self, vector: SparseVector, top_k: int | None = 10) -> list[tuple[str, float]]:
         """The heaviest `top_k` entries (None: all) as (token, weight), heaviest first."""
-        tokens = (self._tokenizer.id_to_token(i) for i in vector.indices[:top_k].tolist())
-        weights = vector.values[:top_k].tolist()
         # Ids beyond the tokenizer's tokens exist where a checkpoint pads its vocabulary.
-        return [(token or f"[unused {i}]", w) for token, w, i in zip(tokens, weights, vector.indices.tolist())]
+        ids = vector.indices[:top_k].tolist()
+        tokens = [self._tokenizer.id_to_token(i) or f"[unused {i}]" for i in ids]
+        return list(zip(tokens, vector.values[:top_k].tolist(), strict=True))
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text without special tokens, cut to the bundle's `max_length`."""
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def _run(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         input_ids, attention_mask = pad(rows, self.manifest.pad_token_id)
@@ -169,42 +180,32 @@ class SparseEncoder:
 def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
     """Positions of the texts in batches of similar length, longest first (memory peaks at once).
 
-    A batch has at most `batch_size` texts and, padded to its longest, at most `TOKENS_PER_RUN` tokens.
+    A batch has at most `batch_size` texts and, padded to its longest, at most `TOKENS_PER_RUN` tokens (one text may
+    have more). Texts without any token, which a tokenizer without special tokens makes of "", are in no batch.
     """
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):
-        longest = max(lengths[order[start]], 1)
-        stop = start + min(batch_size, max(TOKENS_PER_RUN // longest, 1))
+        stop = start + min(batch_size, max(TOKENS_PER_RUN // lengths[order[start]], 1))
         yield order[start:stop]
         start = stop
 
 
-def _assemble(
-    indices: NDArray[np.int32], values: NDArray[np.float32], top_k: int | None
-) -> Iterator[SparseVector]:
+def _assemble(indices: NDArray[np.int32], values: NDArray[np.float32], top_k: int | None) -> Iterator[SparseVector]:
     counts = (values[:, :top_k] > 0).sum(axis=1)  # weights fall, so the zeros are at the end
     for row, count in enumerate(counts):
         yield SparseVector(indices[row, :count].copy(), values[row, :count].copy())
 
 
-class _progress:
-    """A rich progress bar over texts, or nothing."""
+@contextmanager
+def _progress(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A progress bar over `total` texts on standard error, or nothing; gives the function that advances it."""
+    if not shown:
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
 
-    def __init__(self, total: int, shown: bool) -> None:
-        self.total, self.shown = total, shown
-
-    def __enter__(self) -> Callable[[int], Any]:
-        if not self.shown:
-            return lambda _: None
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self.bar = Progress(console=Console(stderr=True))
-        self.bar.start()
-        task = self.bar.add_task("encoding", total=self.total)
-        return lambda count: self.bar.advance(task, count)
-
-    def __exit__(self, *_: object) -> None:
-        if self.shown:
-            self.bar.stop()
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("encoding", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -80,7 +80,9 @@ class Manifest:
         try:
             raw = json.loads(text)
         except ValueError as error:
-            raise BundleError(f"{where} is not valid JSON ({error}): it is truncated or altered; export it again") from None
+            raise BundleError(
+                f"{where} is not valid JSON ({error}): it is truncated or altered; export it again"
+            ) from None
         if not isinstance(raw, dict):
             raise BundleError(f"{where} holds {type(raw).__name__} instead of an object; export the bundle again")
         version = _get(raw, "schema_version", int, where)

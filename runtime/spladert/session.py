@@ -103,13 +103,11 @@ def choose_variant(manifest: Manifest, device: str, precision: str | None) -> Va
         if kind in by_kind and precision in (None, kind[1]):
             return by_kind[kind]
     have = ", ".join(v.name for v in manifest.variants) or "none"
-    what = f"precision {precision!r}" if precision is not None else "a variant"
+    what = f"precision {precision!r}" if precision is not None else "variant"
     raise BundleError(f"the bundle has no {what} for {device}, it has {have}; export it again with that precision")
 
 
-def start_session(
-    graph: Path, device: str, providers: list[str], threads: int | None
-) -> onnxruntime.InferenceSession:
+def start_session(graph: Path, device: str, providers: list[str], threads: int | None) -> onnxruntime.InferenceSession:
     """An ONNX Runtime session whose first provider is the one asked for.
 
     Raises:

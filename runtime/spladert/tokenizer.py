@@ -52,8 +52,8 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
                 text.encode("utf-8")
             except UnicodeEncodeError as error:
                 raise InputError(
-                    f"text {position} has a lone surrogate (U+{ord(text[error.start]):04X}) at character {error.start}, "
-                    "which is not valid Unicode; clean it, for example with "
+                    f"text {position} has a lone surrogate (U+{ord(text[error.start]):04X}) at character "
+                    f"{error.start}, which is not valid Unicode; clean it, for example with "
                     "text.encode('utf-8', 'replace').decode('utf-8')"
                 ) from None
         raise

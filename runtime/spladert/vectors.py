@@ -46,7 +46,7 @@ class SparseVector:
 class SparseVectors(Sequence[SparseVector]):
     """Vectors of many texts in the order of the texts, as compressed sparse rows.
 
-    Row i is `indices[indptr[i]:indptr[i + 1]]` with the same slice of `values`, sorted by falling weight (not by index).
+    Row i is `indices[indptr[i]:indptr[i + 1]]` with the same slice of `values`, by falling weight (not by index).
 
     Attributes:
         indptr: int64 [texts + 1].

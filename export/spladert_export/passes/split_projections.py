@@ -89,7 +89,8 @@ def _constant(value: ir.Value | None) -> list[int]:
 
 def _project(graph: ir.Graph, node: ir.Node, part: ir.Value, columns: np.ndarray, number: int) -> None:
     source, weight = node.inputs
-    assert weight is not None and weight.const_value is not None and weight.name is not None
+    assert weight is not None
+    assert weight.const_value is not None
     data = np.ascontiguousarray(weight.const_value.numpy()[:, columns])
     name = f"{weight.name}.part{number}"
     if name not in graph.initializers:

@@ -1,0 +1,189 @@
+"""What `export` refuses, and that a failed export leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from checkpoints import LINES, make_checkpoint, make_tokenizer
+from spladert import ExportError, SparseEncoder
+
+torch = pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
+
+from spladert_export import export, pipeline  # noqa: E402
+from spladert_export.checkpoint import load_checkpoint  # noqa: E402
+
+
+@pytest.fixture
+def checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_checkpoint, tmp_path / "checkpoint"))
+
+
+def test_a_checkpoint_without_an_mlm_head(tmp_path: Path) -> None:
+    from transformers import AutoModelForMaskedLM
+
+    source = make_checkpoint("bert", tmp_path / "full")
+    AutoModelForMaskedLM.from_pretrained(source).bert.save_pretrained(tmp_path / "headless")
+    make_tokenizer().save_pretrained(tmp_path / "headless")
+    with pytest.raises(
+        ExportError, match=r"lacks \d+ trained weights .*cls\.predictions.*saved from AutoModelForMaskedLM"
+    ):
+        export(tmp_path / "headless", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_of_another_kind(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=8, n_layer=1, n_head=1)).save_pretrained(tmp_path / "gpt")
+    with pytest.raises(ExportError, match="cannot be loaded as a masked language model"):
+        export(tmp_path / "gpt", tmp_path / "out")
+
+
+def test_a_checkpoint_without_a_fast_tokenizer(tmp_path: Path) -> None:
+    from transformers import EsmConfig, EsmForMaskedLM
+
+    config = EsmConfig(vocab_size=33, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    EsmForMaskedLM(config).save_pretrained(tmp_path / "esm")
+    letters = ["<cls>", "<pad>", "<eos>", "<unk>", *"LAGVSERTIDPKQNFYMHWCXBUZO.-", "<null_1>", "<mask>"]
+    (tmp_path / "esm" / "vocab.txt").write_text("\n".join(letters))
+    (tmp_path / "esm" / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "EsmTokenizer"}))
+    with pytest.raises(ExportError, match="has no fast tokenizer"):
+        export(tmp_path / "esm", tmp_path / "out")
+
+
+def test_a_checkpoint_without_a_tokenizer(checkpoint: Path, tmp_path: Path) -> None:
+    (checkpoint / "tokenizer.json").unlink()
+    (checkpoint / "tokenizer_config.json").unlink()
+    with pytest.raises(ExportError, match="has no tokenizer that loads"):
+        export(checkpoint, tmp_path / "out")
+
+
+def test_a_tokenizer_of_another_model(checkpoint: Path, tmp_path: Path) -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens([f"new{i}" for i in range(50)])
+    tokenizer.save_pretrained(checkpoint)
+    with pytest.raises(ExportError, match=r"the tokenizer has \d+ tokens .* do not belong together"):
+        export(checkpoint, tmp_path / "out")
+
+
+def test_remote_code_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    config |= {
+        "model_type": "home-made",
+        "auto_map": {"AutoConfig": "evil.Config", "AutoModelForMaskedLM": "evil.Model"},
+    }
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    (checkpoint / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ExportError, match="cannot be loaded"):
+        export(checkpoint, tmp_path / "out")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["nowhere/at all/really", "folder"])
+def test_nothing_at_the_source(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ExportError, match=r"cannot be loaded|is no checkpoint: config\.json is missing"):
+        export(tmp_path / name if name == "folder" else name, tmp_path / "out")
+
+
+def test_truncated_weights(checkpoint: Path, tmp_path: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(ExportError, match="cannot be loaded"):
+        export(checkpoint, tmp_path / "out")
+
+
+def test_more_tokens_than_positions(tmp_path: Path) -> None:
+    source = make_checkpoint("xlm-roberta", tmp_path / "xlm")
+    with pytest.raises(ExportError, match="has 140 positions; max_length 141 does not fit"):
+        export(source, tmp_path / "out", max_length=141)
+
+
+@pytest.mark.parametrize("arguments", [{"max_length": 0}, {"top_k": 0}])
+def test_arguments_out_of_range(checkpoint: Path, tmp_path: Path, arguments: Any) -> None:
+    with pytest.raises(ExportError, match="give at least 1 for each"):
+        export(checkpoint, tmp_path / "out", **arguments)
+
+
+def test_a_wrong_graph_is_not_written(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pass that changes what is computed is caught by the comparison with PyTorch."""
+
+    def wrong(model: Any) -> dict[str, int]:
+        import onnx_ir as ir
+
+        bias = model.graph.initializers["bias"]
+        bias.const_value = ir.tensor(bias.const_value.numpy() + 0.01, name="bias")
+        return {}
+
+    monkeypatch.setattr(pipeline, "optimize", wrong)
+    with pytest.raises(ExportError, match=r"differs from PyTorch by \d.*e-0\d in a weight .*nothing was written"):
+        export(checkpoint, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
+
+
+def test_an_existing_folder_is_kept_unless_it_may_be_replaced(checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious.txt").write_text("mine")
+    with pytest.raises(
+        ExportError, match="exists; choose another folder, or replace the bundle there with --overwrite"
+    ):
+        export(checkpoint, out)
+    with pytest.raises(ExportError, match="is not a bundle, so it is not overwritten"):
+        export(checkpoint, out, overwrite=True)
+    assert (out / "precious.txt").read_text() == "mine"
+    (out / "precious.txt").unlink()
+    export(checkpoint, out, top_k=5)  # an empty folder may be filled
+    assert len(SparseEncoder.load(out).encode(LINES[0])) == 5
+    export(checkpoint, out, top_k=7, overwrite=True)
+    assert len(SparseEncoder.load(out).encode(LINES[0])) == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "out"]
+
+
+def test_a_killed_export_leaves_no_bundle(checkpoint: Path, tmp_path: Path) -> None:
+    code = f"""
+import os, signal
+from spladert_export import pipeline
+def stage(name):
+    if name == "check against PyTorch":
+        os.kill(os.getpid(), signal.SIGKILL)
+pipeline.export_with_report({str(checkpoint)!r}, {str(tmp_path / "out")!r}, progress=stage)
+"""
+    done = subprocess.run([sys.executable, "-c", code], timeout=300, check=False)
+    assert done.returncode == -9
+    assert not (tmp_path / "out").exists()
+    export(checkpoint, tmp_path / "out")
+    SparseEncoder.load(tmp_path / "out").encode(LINES)
+
+
+def test_the_bundles_tokenizer_is_the_one_the_reference_uses(shared: Path, tmp_path: Path) -> None:
+    """The real tokenizer: transformers rebuilds it from its class, and the bundle must hold what it became."""
+    from transformers import AutoTokenizer
+
+    from spladert.tokenizer import load_tokenizer, tokenize
+    from spladert_export.checkpoint import Checkpoint
+
+    reference = AutoTokenizer.from_pretrained(shared / "models/korean-neural-sparse-encoder")
+    ours = load_tokenizer(Checkpoint(None, reference, "real", None).tokenizer_json(), 64)
+    texts = (shared / "data/sentences.txt").read_text(encoding="utf-8").splitlines()[:5000]
+    texts += ["", "<s> 안녕 <pad>", "e\u0301", "🙂", "ꙮ", "가" * 10_000]
+    expected = reference(texts, truncation=True, max_length=64)["input_ids"]
+    assert tokenize(ours, texts) == expected
+
+
+def test_bundle_says_what_made_it(tiny_bundle: Path, tiny_checkpoint: Path) -> None:
+    manifest = SparseEncoder.load(tiny_bundle).manifest
+    checkpoint = load_checkpoint(str(tiny_checkpoint), None, 64)
+    assert manifest.source == checkpoint.describe()
+    assert manifest.source.architecture == "ModernBertForMaskedLM"
+    assert manifest.source.parameters == sum(p.numel() for p in checkpoint.model.parameters())
+    assert manifest.special_token_ids == (0, 1, 2, 3, 4)
+    assert manifest.variants[0].settings["rewrites"]["split_projections"] == 6
