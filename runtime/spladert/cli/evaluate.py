@@ -82,14 +82,14 @@ def _print(facts: dict[str, Any], tables: list[tuple[str, Table]], json_path: Pa
     if json_path is not None and str(json_path) == "-":
         click.echo(content, nl=False)
         return
+    if json_path is not None:
+        json_path.write_text(content, encoding="utf-8")
     from rich.console import Console
 
     console = Console(highlight=False)
     for title, table in tables:
         console.print(title, style="bold")
         console.print(table)
-    if json_path is not None:
-        json_path.write_text(content, encoding="utf-8")
 
 
 def _retrieval_table(report: EvaluationReport) -> tuple[str, Table]:
