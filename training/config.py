@@ -1,0 +1,115 @@
+"""Every number of the training in one place, and where its data lies."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CHECKPOINT = HERE / "korean-splade-small"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Architecture: a ModernBERT masked language model with the embedding tied to the decoder."""
+
+    vocab_size: int = 24_000
+    hidden: int = 192
+    intermediate: int = 288
+    layers: int = 4
+    heads: int = 3
+
+
+@dataclass(frozen=True)
+class MaskedLM:
+    steps: int = 1_200
+    batch_tokens: int = 4_096
+    mask_rate: float = 0.25
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    weight_decay: float = 0.05
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Lexical target weights; shares are of the implied entry's own full weight."""
+
+    scale: float = 0.15
+    lead: float = 0.7
+    lead_tokens: float = 8.0
+    quiet_emphasis: float = 0.3
+    twin_share: float = 0.2
+    part_share: float = 0.4
+    implied_limit: float = 0.6
+    neighbour_share: float = 0.3
+    neighbours: int = 6
+    neighbour_texts: int = 6
+    neighbour_idf: float = 4.0
+    neighbour_strength: float = 0.45
+    together: int = 3
+    similarity_gain: float = 1.25
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Lexical regression. The mixture: sentences, passages, queries, phrases of sentences, random tokens."""
+
+    steps: int = 600
+    texts: int = 64
+    mixture: tuple[float, ...] = (0.3, 0.25, 0.1, 0.15, 0.2)
+    limit: int = 512
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    weight_decay: float = 0.01
+    start_bias: float = -3.0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The mixture: phrases, crops, leads against the rest, made-up questions, pairs, triplets."""
+
+    temperature: float
+    weight: float
+    steps: int
+    mixture: tuple[float, ...]
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Contrastive:
+    pairs: int = 40
+    limit: int = 512
+    anchor: float = 2.0
+    flops: float = 0.02
+    weight_decay: float = 0.01
+    warmup: int = 20
+    phases: tuple[Phase, ...] = (
+        Phase(0.07, 1.0, 100, (0.6, 0.1, 0.1, 0.2, 0.0, 0.0), 5e-4),
+        Phase(0.05, 1.5, 150, (0.15, 0.1, 0.15, 0.2, 0.3, 0.1), 5e-4),
+        Phase(0.03, 2.0, 250, (0.05, 0.05, 0.1, 0.1, 0.55, 0.15), 4e-4),
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    seed: int = 20
+    threads: int = 2
+    max_length: int = 64
+    held_out: float = 0.1
+    alphabet: int = 2_300
+    shape: Shape = field(default_factory=Shape)
+    teacher: Teacher = field(default_factory=Teacher)
+    masked_lm: MaskedLM = field(default_factory=MaskedLM)
+    regression: Regression = field(default_factory=Regression)
+    contrastive: Contrastive = field(default_factory=Contrastive)
+
+
+def shared_data() -> Path:
+    """The folder with the training data: `$SPLADERT_SHARED/data`, by default `../shared/data` of the project's root."""
+    root = Path(os.environ.get("SPLADERT_SHARED", HERE.parent.parent / "shared"))
+    if not (root / "data" / "sentences.txt").is_file():
+        raise FileNotFoundError(
+            f"no training data in {root / 'data'}: set SPLADERT_SHARED to the folder that holds data/sentences.txt"
+        )
+    return root / "data"

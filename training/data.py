@@ -1,0 +1,78 @@
+"""Reading the shared texts: sentences, (query, passage) pairs, triplets, and a retrieval set in BEIR layout."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Pair:
+    query: str
+    passage: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Triplet:
+    anchor: str
+    positive: str
+    negative: str
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+    queries: dict[str, str]
+    passages: dict[str, str]
+    relevant: dict[str, dict[str, int]]
+
+
+def _json_lines(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def read_sentences(data: Path) -> list[str]:
+    return [line for line in (data / "sentences.txt").read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def read_pairs(data: Path) -> list[Pair]:
+    return [Pair(row["query"], row["positive"], row["source"]) for row in _json_lines(data / "pairs.jsonl")]
+
+
+def read_triplets(data: Path) -> list[Triplet]:
+    rows = _json_lines(data / "nli_pairs.jsonl")
+    return [Triplet(row["anchor"], row["entailment"], row["contradiction"]) for row in rows]
+
+
+def read_retrieval_set(folder: Path) -> RetrievalSet:
+    relevant: dict[str, dict[str, int]] = {}
+    for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+        query, passage, score = line.split("\t")
+        relevant.setdefault(query, {})[passage] = int(score)
+    return RetrievalSet(
+        queries={row["_id"]: row["text"] for row in _json_lines(folder / "queries.jsonl")},
+        passages={row["_id"]: row["text"] for row in _json_lines(folder / "corpus.jsonl")},
+        relevant=relevant,
+    )
+
+
+def split_pairs(pairs: list[Pair], held_out: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Training and validation pairs; a passage never lies on both sides."""
+    passages = sorted({pair.passage for pair in pairs})
+    random.Random(seed).shuffle(passages)
+    kept_back = set(passages[: int(len(passages) * held_out)])
+    train = [pair for pair in pairs if pair.passage not in kept_back]
+    return train, [pair for pair in pairs if pair.passage in kept_back]
+
+
+def validation_set(pairs: list[Pair], held_out: list[Pair], source: str) -> RetrievalSet:
+    """Held-out queries of one source against every passage of that source, trained on or not."""
+    passages = sorted({pair.passage for pair in pairs if pair.source == source})
+    ids = {passage: f"p{number}" for number, passage in enumerate(passages)}
+    asked = [pair for pair in held_out if pair.source == source]
+    queries = {f"q{number}": pair.query for number, pair in enumerate(asked)}
+    relevant = {f"q{number}": {ids[pair.passage]: 1} for number, pair in enumerate(asked)}
+    return RetrievalSet(queries, {key: passage for passage, key in ids.items()}, relevant)

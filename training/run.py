@@ -1,0 +1,185 @@
+"""Make the checkpoint: tokenizer, masked-LM pretraining, lexical regression, three contrastive phases, evaluation.
+
+    SPLADERT_SHARED=../shared python training/run.py --work /tmp/spladert-training
+
+Each stage keeps its state in the work folder; run again after an interruption, it goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import sparse
+from tokenizers import Tokenizer
+from transformers import ModernBertForMaskedLM
+
+import tokenizer as word_piece
+from config import CHECKPOINT, Config, shared_data
+from contrastive import Material, contrastive_step, similar_passages
+from data import Pair, RetrievalSet, read_pairs, read_retrieval_set, read_sentences, read_triplets, split_pairs
+from data import validation_set as held_out_set
+from lexical import bm25_passages, counts, encode_ids, inverse_document_frequency, presence
+from loop import Schedule, train
+from model import build, co_occurrence_embedding, encode, save_checkpoint
+from pretrain import masked_lm_step, windows
+from regress import TextPool, regression_step
+from teacher import LexicalTeacher, make_teacher
+from validate import score
+
+EXAMPLES = ("손해배상", "인공지능", "당뇨병", "계약서", "당뇨병 치료 방법")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Training text as strings; the validation pairs' passages and queries are in none of it."""
+
+    sentences: list[str]
+    passages: list[str]
+    pairs: list[Pair]
+    triplets: list[tuple[str, str, str]]
+
+    def texts(self) -> list[str]:
+        queries = [pair.query for pair in self.pairs]
+        from_triplets = [text for anchor, near, far in self.triplets for text in (near, far, anchor)]
+        return self.sentences + self.passages + queries + from_triplets
+
+
+def read_corpus(data: Path, config: Config) -> tuple[Corpus, dict[str, RetrievalSet]]:
+    pairs = read_pairs(data)
+    kept, held_out = split_pairs(pairs, config.held_out, config.seed)
+    triplets = [(t.anchor, t.positive, t.negative) for t in read_triplets(data)]
+    sentences = read_sentences(data)
+    corpus = Corpus(sentences, sorted({pair.passage for pair in kept}), kept, triplets)
+    sets = {f"validation, {source}": held_out_set(pairs, held_out, source) for source in ("tydiqa_ko", "hrc")}
+    sets["test, tydi_retrieval"] = read_retrieval_set(data / "tydi_retrieval")
+    return corpus, sets
+
+
+def _tokenizer(texts: list[str], work: Path, config: Config) -> Tokenizer:
+    file = work / "tokenizer.json"
+    if not file.is_file():
+        word_piece.train(texts, config.shape.vocab_size, config.alphabet).save(str(file))
+    return Tokenizer.from_file(str(file))
+
+
+def _embedding(ids: list[list[int]], work: Path, config: Config) -> np.ndarray:
+    file = work / "embedding.npy"
+    if not file.is_file():
+        np.save(file, co_occurrence_embedding(ids, config.shape.vocab_size, config.shape.hidden))
+    return np.load(file)
+
+
+def _starts_word(tokenizer: Tokenizer) -> np.ndarray:
+    vocab = tokenizer.get_vocab()
+    return np.array([not piece.startswith("##") for piece in sorted(vocab, key=vocab.__getitem__)])
+
+
+def train_model(
+    corpus: Corpus, tokenizer: Tokenizer, work: Path, config: Config
+) -> tuple[ModernBertForMaskedLM, LexicalTeacher]:
+    def ids_of(texts: list[str]) -> list[list[int]]:
+        return encode_ids(tokenizer, texts, 10_000)
+
+    all_ids = ids_of(corpus.texts())
+    embedding = _embedding(all_ids, work, config)
+    model = build(config.shape, config.max_length, config.seed)
+    with torch.no_grad():
+        model.model.embeddings.tok_embeddings.weight.copy_(torch.from_numpy(embedding))
+
+    settings = config.masked_lm
+    schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.weight_decay)
+    step = masked_lm_step(model, windows(all_ids, config.max_length), settings, config.seed)
+    train(model, schedule, step, work / "1-masked-lm.pt")
+
+    longest = config.max_length - 2
+    teacher = make_teacher(tokenizer, [row[:longest] for row in all_ids], embedding, config.teacher)
+    starts_word = _starts_word(tokenizer)
+    pairs = list(zip(*(ids_of([getattr(p, side) for p in corpus.pairs]) for side in ("query", "passage")), strict=True))
+    queries, positives = [query for query, _ in pairs], [passage for _, passage in pairs]
+    sentences, passages = ids_of(corpus.sentences), ids_of(corpus.passages)
+
+    regression = config.regression
+    with torch.no_grad():
+        model.decoder.bias.fill_(regression.start_bias)
+    schedule = Schedule(
+        regression.steps, regression.learning_rate, regression.warmup, regression.weight_decay
+    )
+    pool = TextPool(sentences, passages, queries)
+    step = regression_step(model, pool, teacher, starts_word, regression, config.max_length, config.seed)
+    train(model, schedule, step, work / "2-lexical.pt")
+
+    cut = [row[:longest] for row in queries], [row[:longest] for row in positives]
+    triplets = [tuple(ids_of(list(triplet))) for triplet in corpus.triplets]
+    negatives = similar_passages(teacher, *cut)
+    material = Material(sentences, passages, pairs, triplets, negatives, starts_word)
+    contrast = config.contrastive
+    for number, phase in enumerate(contrast.phases, start=1):
+        schedule = Schedule(phase.steps, phase.learning_rate, contrast.warmup, contrast.weight_decay)
+        step = contrastive_step(model, material, teacher, phase, contrast, config.max_length, config.seed)
+        train(model, schedule, step, work / f"3-phase-{number}.pt")
+    return model, teacher
+
+
+def baselines(tokenizer: Tokenizer, retrieval: RetrievalSet, teacher: LexicalTeacher, limit: int) -> dict[str, dict]:
+    """BM25 and the lexical teacher itself, on the same tokens as the model."""
+    queries, passages = (
+        encode_ids(tokenizer, list(texts.values()), limit) for texts in (retrieval.queries, retrieval.passages)
+    )
+    asked, held = counts(queries, len(teacher.idf)), counts(passages, len(teacher.idf))
+    bm25 = score(presence(asked), bm25_passages(held, inverse_document_frequency(held)), retrieval)
+    taught = [sparse.csr_matrix(teacher.targets(rows)) for rows in (queries, passages)]
+    return {"BM25": bm25, "teacher": score(taught[0], taught[1], retrieval) | _active(taught[0], taught[1])}
+
+
+def _active(queries: sparse.csr_matrix, passages: sparse.csr_matrix) -> dict[str, float]:
+    sides = (("active/query", queries), ("active/passage", passages))
+    return {name: round(float(np.diff(vectors.indptr).mean()), 1) for name, vectors in sides}
+
+
+def evaluate(model: ModernBertForMaskedLM, tokenizer: Tokenizer, retrieval: RetrievalSet, max_length: int) -> dict:
+    """The card's encode() on every query and passage, then exact search."""
+    vectors = []
+    for texts in (retrieval.queries, retrieval.passages):
+        ids = encode_ids(tokenizer, list(texts.values()), max_length - 2)
+        vectors.append(encode(model, [[word_piece.CLS, *row, word_piece.SEP] for row in ids]))
+    return score(vectors[0], vectors[1], retrieval) | _active(vectors[0], vectors[1])
+
+
+def expansions(model: ModernBertForMaskedLM, tokenizer: Tokenizer, text: str, top: int = 12) -> str:
+    vector = encode(model, [tokenizer.encode(text).ids])
+    best = np.argsort(-vector.data)[:top]
+    return ", ".join(f"{tokenizer.id_to_token(int(vector.indices[i]))} {vector.data[i]:.2f}" for i in best)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "spladert-training")
+    parser.add_argument("--output", type=Path, default=CHECKPOINT)
+    arguments = parser.parse_args()
+    config = Config()
+    torch.set_num_threads(config.threads)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+
+    corpus, sets = read_corpus(shared_data(), config)
+    tokenizer = _tokenizer(corpus.texts(), arguments.work, config)
+    model, teacher = train_model(corpus, tokenizer, arguments.work, config)
+    save_checkpoint(model, arguments.output)
+    word_piece.save(tokenizer, arguments.output, config.max_length)
+
+    stored = ModernBertForMaskedLM.from_pretrained(arguments.output, dtype=torch.float32)
+    for name, retrieval in sets.items():
+        measured = {"model": evaluate(stored, tokenizer, retrieval, config.max_length)}
+        measured |= baselines(tokenizer, retrieval, teacher, config.max_length - 2)
+        print(name, json.dumps(measured, ensure_ascii=False))
+    for text in EXAMPLES:
+        print(text, "->", expansions(stored, tokenizer, text))
+
+
+if __name__ == "__main__":
+    main()
