@@ -112,3 +112,9 @@ def test_chunks_end_at_a_bad_record_unless_those_are_skipped(monkeypatch: pytest
     assert [len(chunk.all) for chunk in read_chunks(texts(10, bad=5), skip_errors=True)] == [4, 4, 2]
     first, second, *_ = read_chunks(texts(10, bad=5), skip_errors=False)
     assert (len(first.all), len(second.good), len(second.bad)) == (4, 1, 1)
+
+
+def test_long_texts_make_short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spladert.files.job.CHUNK_CHARACTERS", 10)
+    records = [Record(n, n, "x" * length) for n, length in enumerate([4, 4, 4, 30, 1, 1])]
+    assert [len(chunk.all) for chunk in read_chunks(records, skip_errors=False)] == [3, 1, 2]

@@ -21,8 +21,10 @@ from ..files import (
     check_output,
     encode_to_file,
     encode_to_stream,
+    errors_file,
     format_of,
     open_input,
+    partial_folder,
     read_records,
 )
 from ..files.formats import OutputFormat, require_pyarrow
@@ -173,8 +175,10 @@ def _encode_file(
             else:
                 summary = encode_to_file(encoder, records, output, settings, advance)
     except KeyboardInterrupt:
-        if output is not None:
-            click.echo(f"what is done is kept in {output}.partial: the same command goes on from there", err=True)
+        if output is not None and partial_folder(output).exists():
+            click.echo(
+                f"what is done is kept in {partial_folder(output)}: the same command goes on from there", err=True
+            )
         raise
     _report(summary, time.perf_counter() - started, encoder, output)
 
@@ -188,7 +192,7 @@ def _report(summary: Summary, seconds: float, encoder: SparseEncoder, output: Pa
         f", {seconds:.1f} s ({done_now / max(seconds, 1e-9):,.0f} a second, {encoder.variant.name} on {encoder.device})"
     )
     if summary.errors:
-        where = f"{output}.errors.jsonl" if output is not None else "above"
+        where = errors_file(output) if output is not None else "above"
         line += f"; {summary.errors:,} bad lines skipped, see {where}"
     click.echo(line, err=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -176,12 +177,13 @@ def _assemble_npz(folder: Path, names: Sequence[str] | None, vocabulary_size: in
     return folder / WHOLE
 
 
-def _npy(archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> IO[bytes]:
+@contextmanager
+def _npy(archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
     """An entry of the archive, open for the array's bytes; dated 1980 so that equal content gives equal files."""
-    entry = archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True)
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(entry, header)
-    return entry
+    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as entry:
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(entry, header)
+        yield entry
 
 
 def _id_kind(path: Path) -> tuple[bool, int]:

@@ -26,7 +26,8 @@ from .formats import FORMATS, OutputFormat, jsonl_bytes, unique_names
 from .records import BadRecord, Record
 from .spool import Spool, State
 
-CHUNK = 1024  # records encoded, written and recorded at a time
+CHUNK = 1024  # records encoded, written and recorded at a time,
+CHUNK_CHARACTERS = 2**22  # fewer where they are longer than this together
 ERRORS = "errors.jsonl"
 
 
@@ -57,6 +58,10 @@ class Summary:
     texts: int
     errors: int
     resumed: int
+
+
+def partial_folder(out: Path) -> Path:
+    return out.with_name(f"{out.name}.partial")
 
 
 def errors_file(out: Path) -> Path:
@@ -101,7 +106,7 @@ def encode_to_file(
     output_format = FORMATS[settings.output_format]
     names = token_names(encoder) if settings.tokens else None
     digest = _Digest()
-    with Spool(out.with_name(out.name + ".partial"), [*output_format.files, ERRORS]) as spool:
+    with Spool(partial_folder(out), [*output_format.files, ERRORS]) as spool:
         state = _start(spool, encoder, out, settings)
         resumed = state.records
         _skip_done(records, state, digest, spool.folder, advance)
@@ -120,7 +125,7 @@ def encode_to_file(
         whole = output_format.assemble(spool.folder, names, encoder.manifest.vocabulary_size)
         if state.errors:
             shutil.copyfile(spool.folder / ERRORS, errors_file(out))
-        else:
+        elif settings.overwrite:
             errors_file(out).unlink(missing_ok=True)
         whole.replace(out)
         spool.remove()
@@ -166,20 +171,22 @@ class Chunk:
 
 
 def read_chunks(records: Iterable[Record | BadRecord], skip_errors: bool) -> Iterator[Chunk]:
-    """Chunks of `CHUNK` records; unless errors are skipped, one that meets a bad record ends with it."""
-    iterator = iter(records)
-    while True:
-        chunk = Chunk()
-        for record in islice(iterator, CHUNK):
-            chunk.all.append(record)
-            if isinstance(record, Record):
-                chunk.good.append(record)
-                continue
+    """Chunks of at most `CHUNK` records; unless errors are skipped, one that meets a bad record ends with it.
+
+    Where a chunk ends depends on its own records alone, so a run that begins at a chunk has the same ones from there.
+    """
+    chunk, characters = Chunk(), 0
+    for record in records:
+        chunk.all.append(record)
+        if isinstance(record, Record):
+            chunk.good.append(record)
+            characters += len(record.text)
+        else:
             chunk.bad.append(record)
-            if not skip_errors:
-                break
-        if not chunk.all:
-            return
+        if len(chunk.all) == CHUNK or characters >= CHUNK_CHARACTERS or (chunk.bad and not skip_errors):
+            yield chunk
+            chunk, characters = Chunk(), 0
+    if chunk.all:
         yield chunk
 
 
