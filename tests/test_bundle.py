@@ -38,7 +38,7 @@ def test_manifest_survives_a_round_trip(tiny_bundle: Path) -> None:
     manifest = Manifest.from_json(text)
     assert manifest.to_json() == text
     assert manifest.variants[0].fidelity["max_weight_error"] < 1e-5
-    assert set(manifest.made_with) == {"spladert", "torch", "transformers", "onnx", "onnxscript"}
+    assert set(manifest.made_with) == {"spladert", "torch", "transformers", "onnx", "onnxscript", "onnxruntime"}
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", GRAPH, DATA])

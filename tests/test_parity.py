@@ -104,7 +104,7 @@ def test_real_tokenizer_and_width(shared: Path, tmp_path: Path) -> None:
     from make_checkpoint import make_checkpoint as make_real
     from spladert_export import export
     from spladert_export.checkpoint import load_checkpoint
-    from spladert_export.pipeline import verify
+    from spladert_export.verification import verify
 
     source = make_real(shared, tmp_path / "real", layers=3)
     encoder = SparseEncoder.load(export(source, tmp_path / "bundle"))

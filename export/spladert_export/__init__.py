@@ -11,6 +11,7 @@ _missing = [name for name in ("torch", "transformers", "onnx", "onnxscript") if 
 if _missing:
     raise DependencyError(f"exporting needs {', '.join(_missing)}: pip install 'spladert[cpu,export]'")
 
-from .pipeline import export, verify  # noqa: E402
+from .pipeline import export  # noqa: E402
+from .verification import verify  # noqa: E402
 
 __all__ = ["export", "verify"]

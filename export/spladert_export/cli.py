@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from spladert import ExportError, SparseEncoder
+from spladert.bundle import open_bundle
+from spladert.manifest import Manifest
 
 from .checkpoint import load_checkpoint
 from .fidelity import Fidelity
-from .pipeline import STAGES, ExportReport, export_with_report, verify
+from .pipeline import CALIBRATION, PRECISIONS, export
+from .verification import verify
 
 ERR = Console(stderr=True)
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -27,6 +33,17 @@ INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--max-length", default=64, show_default=True, help="Most tokens of a text, special tokens included.")
 @click.option("--top-k", default=256, show_default=True, help="Most entries of a vector.")
 @click.option("--exclude-special-tokens", is_flag=True, help="Give special tokens weight 0.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    default=["fp32"],
+    show_default=True,
+    type=click.Choice(PRECISIONS),
+    help="A variant to make; may be given several times.",
+)
+@click.option("--calibration", type=INPUT, default=CALIBRATION, help="Texts to calibrate on; default: Korean ones.")
+@click.option("--allow-loss", is_flag=True, help="Write a quantized variant that loses more than it should.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is at OUT.")
 def export_command(
     source: str,
@@ -35,42 +52,68 @@ def export_command(
     max_length: int,
     top_k: int,
     exclude_special_tokens: bool,
+    precisions: tuple[str, ...],
+    calibration: Path,
+    allow_loss: bool,
     overwrite: bool,
 ) -> None:
     """Turn the checkpoint SOURCE (a hub id or a folder) into a bundle at OUT.
 
     The graph is compared with PyTorch before anything appears at OUT.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=ERR, transient=True) as bar:
-        task = bar.add_task(STAGES[0], total=len(STAGES))
-        report = export_with_report(
+    started = time.perf_counter()
+    with _stages() as progress:
+        export(
             source,
             out,
             revision=revision,
             max_length=max_length,
             top_k=top_k,
             exclude_special_tokens=exclude_special_tokens,
+            precisions=precisions,
+            calibration=calibration,
+            allow_loss=allow_loss,
             overwrite=overwrite,
-            progress=lambda stage: bar.update(task, description=stage, completed=STAGES.index(stage)),
+            progress=progress,
         )
-    _print_report(report)
+    _print_summary(out, open_bundle(out).manifest, time.perf_counter() - started)
 
 
-def _print_report(report: ExportReport) -> None:
-    manifest = report.manifest
+@contextmanager
+def _stages() -> Iterator[Callable[[str], None]]:
+    """A line a stage with its time, on standard error; gives the function that begins a stage."""
+    with Progress(
+        SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), TimeElapsedColumn(), console=ERR
+    ) as bar:
+
+        def finish() -> None:
+            for task in bar.task_ids:
+                bar.update(task, total=1, completed=1)
+
+        def begin(stage: str) -> None:
+            finish()
+            bar.add_task(stage, total=None)
+
+        yield begin
+        finish()
+
+
+def _print_summary(out: Path, manifest: Manifest, seconds: float) -> None:
     table = Table(show_header=False, box=None)
-    table.add_row("bundle", str(report.path))
+    table.add_row("bundle", str(out))
     table.add_row("from", f"{manifest.source.id} ({manifest.source.architecture})")
     table.add_row("parameters", f"{manifest.source.parameters:,}")
     table.add_row("vocabulary", f"{manifest.vocabulary_size:,}")
     table.add_row("max_length, top_k", f"{manifest.max_length}, {manifest.top_k}")
     for variant in manifest.variants:
         size = sum(file.bytes for file in variant.files)
-        table.add_row(variant.name, f"{size / 1e6:,.1f} MB, opset {variant.opset}")
-    table.add_row("nodes", f"{report.nodes:,}")
-    table.add_row("largest weight error against PyTorch", f"{report.fidelity.max_weight_error:.1e}")
-    table.add_row("time", f"{report.seconds:.1f} s")
+        fidelity = variant.fidelity
+        table.add_row(
+            variant.name,
+            f"{size / 1e6:,.1f} MB, {variant.settings['nodes']:,} nodes; against PyTorch: largest weight error "
+            f"{fidelity['max_weight_error']:.1e}, top-10 overlap {fidelity['top10_overlap']:.2%}",
+        )
+    table.add_row("time", f"{seconds:.1f} s")
     Console().print(table)
 
 

@@ -1,60 +1,49 @@
-"""`export`: checkpoint -> checked bundle. `verify`: bundle against checkpoint."""
+"""`export`: a checkpoint becomes a checked bundle."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from hashlib import file_digest
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from spladert import ExportError, SparseEncoder, SparseVector, __version__
-from spladert.manifest import FILE_NAME, BundleFile, Manifest, Variant
+from spladert import ExportError, SparseEncoder, __version__
+from spladert.bundle import Bundle
+from spladert.manifest import FILE_NAME, Manifest, Variant
+from spladert.tokenizer import load_tokenizer, tokenize
 
+from .bundle_writer import atomic_folder, describe_file
 from .checkpoint import Checkpoint, load_checkpoint
-from .fidelity import Fidelity, compare
+from .fidelity import Fidelity
 from .onnx_writer import write_graph
 from .passes import optimize
-from .reference import encode_reference
+from .quantize import observe, quantize_int8, settings
 from .trace import OPSET, trace
+from .verification import check_fp32, verify
 
-MOST_WEIGHT_ERROR = 1e-4  # an fp32 graph further from PyTorch than this is wrong, not rounded
-STAGES = ("load checkpoint", "trace", "optimize", "write", "check against PyTorch", "finish")
-
-# Short, long, empty, cut, several scripts: what the graph is checked on before a bundle is written.
-CHECK_TEXTS = (
-    "당뇨병 치료 방법",
-    "손해배상 청구 소송에서 위자료는 어떻게 산정되나요?",
-    "",
-    "a",
-    "The quick brown fox jumps over the lazy dog, 42 times.",
-    "인공지능과 데이터 🙂 — sparse retrieval, 検索, поиск",
-    "계약서에 서명하기 전에 확인해야 할 약관과 계약금, 해지 조건을 알려 주세요. " * 3,
-    "길이가 한도를 넘는 글은 잘린다. beyond the limit a text is cut. " * 60,
-)
+PRECISIONS = ("fp32", "int8")
+LEAST_OVERLAP = 0.97  # of the 10 heaviest entries, between a quantized variant and PyTorch
+CALIBRATION = Path(__file__).parent / "calibration_ko.txt"
+# Sites (layers that share an activation) given back to fp32, worst first, until a variant passes.
+ATTEMPTS = (0, 1, 2, 4, 8, 16)
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class ExportReport:
-    """What an export made: the summary the command prints.
+class Options:
+    """What an export is asked for; see `export`."""
 
-    `rewrites` counts the places each graph pass changed, `seconds` is the wall time.
-    """
-
-    path: Path
-    manifest: Manifest
-    nodes: int
-    rewrites: dict[str, int]
-    fidelity: Fidelity
-    seconds: float
+    max_length: int
+    top_k: int
+    exclude_special_tokens: bool
+    precisions: tuple[str, ...]
+    calibration: Path
+    allow_loss: bool
 
 
 def export(
@@ -65,7 +54,11 @@ def export(
     max_length: int = 64,
     top_k: int = 256,
     exclude_special_tokens: bool = False,
+    precisions: Sequence[str] = ("fp32",),
+    calibration: str | Path = CALIBRATION,
+    allow_loss: bool = False,
     overwrite: bool = False,
+    progress: Progress = lambda stage: None,
 ) -> Path:
     """Turn a checkpoint into a bundle and return its path.
 
@@ -76,161 +69,145 @@ def export(
         max_length: most tokens of a text, special tokens included; longer texts are cut.
         top_k: most entries of a vector; at most the vocabulary.
         exclude_special_tokens: give the tokenizer's special tokens weight 0 (the card keeps them).
+        precisions: the variants to make, of "fp32" and "int8".
+        calibration: a file of texts, one a line, like those to be encoded; quantized variants take their scales from it
+            and are measured on it.
+        allow_loss: write a quantized variant whose top-10 overlap with PyTorch is below 97% all the same.
         overwrite: replace a bundle that is at `out`.
+        progress: called with the name of each stage as it begins.
 
     Raises:
-        ExportError: the checkpoint is refused, `out` is taken, or the graph differs from PyTorch by more than 1e-4.
+        ExportError: the checkpoint is refused, `out` is taken, the fp32 graph differs from PyTorch by over 1e-4, or
+            a quantized variant loses too much.
     """
-    return export_with_report(
-        source,
-        out,
-        revision=revision,
-        max_length=max_length,
-        top_k=top_k,
-        exclude_special_tokens=exclude_special_tokens,
-        overwrite=overwrite,
-    ).path
-
-
-def export_with_report(
-    source: str | Path,
-    out: str | Path,
-    *,
-    revision: str | None = None,
-    max_length: int = 64,
-    top_k: int = 256,
-    exclude_special_tokens: bool = False,
-    overwrite: bool = False,
-    progress: Progress = lambda stage: None,
-) -> ExportReport:
-    """`export` with its report; `progress` is called with each of `STAGES` as it begins."""
-    started = time.perf_counter()
     out = Path(out)
+    unknown = [name for name in precisions if name not in PRECISIONS]
+    if unknown or not precisions:
+        raise ExportError(f"precision {unknown[0] if unknown else None!r} is not known; use {' or '.join(PRECISIONS)}")
     if max_length < 1 or top_k < 1:
         raise ExportError(f"max_length is {max_length} and top_k {top_k}; give at least 1 for each")
-    _refuse_taken(out, overwrite)
-    progress("load checkpoint")
-    checkpoint = load_checkpoint(str(source), revision, max_length)
-    top_k = min(top_k, checkpoint.vocabulary_size)
-    special = tuple(sorted({int(i) for i in checkpoint.tokenizer.all_special_ids}))
-    excluded = special if exclude_special_tokens else ()
-    progress("trace")
-    graph = trace(checkpoint.model, max_length=max_length, top_k=top_k, excluded=excluded)
-    progress("optimize")
-    rewrites = optimize(graph)
-    nodes = sum(1 for _ in graph.graph.all_nodes())
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        making = Path(folder) / out.name
-        making.mkdir()
-        progress("write")
-        files = write_graph(graph, making / "cpu-fp32.onnx")
-        (making / "tokenizer.json").write_text(checkpoint.tokenizer_json(), encoding="utf-8")
-        pad_token_id = checkpoint.tokenizer.pad_token_id
-        manifest = Manifest(
-            source=checkpoint.describe(),
+    with atomic_folder(out, overwrite=overwrite) as folder:
+        progress("load checkpoint")
+        checkpoint = load_checkpoint(str(source), revision, max_length)
+        options = Options(
             max_length=max_length,
-            top_k=top_k,
-            vocabulary_size=checkpoint.vocabulary_size,
-            pad_token_id=0 if pad_token_id is None else int(pad_token_id),
-            special_token_ids=special,
-            excluded_token_ids=excluded,
-            tokenizer=_describe(making / "tokenizer.json"),
-            variants=(_variant(files, {"rewrites": rewrites, "nodes": nodes}, {}),),
-            made_with={"spladert": __version__, **_versions("torch", "transformers", "onnx", "onnxscript")},
+            top_k=min(top_k, checkpoint.vocabulary_size),
+            exclude_special_tokens=exclude_special_tokens,
+            precisions=tuple(dict.fromkeys(precisions)),
+            calibration=Path(calibration),
+            allow_loss=allow_loss,
         )
-        _write_manifest(making, manifest)
-        progress("check against PyTorch")
-        fidelity = _check(SparseEncoder.load(making, device="cpu", precision="fp32"), checkpoint)
-        progress("finish")
-        variant = _variant(files, {"rewrites": rewrites, "nodes": nodes}, fidelity.to_dict())
-        manifest = Manifest(**{**manifest.__dict__, "variants": (variant,)})
-        _write_manifest(making, manifest)
-        _move(making, out)
-    return ExportReport(out, manifest, nodes, rewrites, fidelity, time.perf_counter() - started)
+        _fill(folder, checkpoint, options, progress)
+    return out
 
 
-def verify(encoder: SparseEncoder, checkpoint: Checkpoint, texts: Sequence[str], *, chunk: int = 32) -> Fidelity:
-    """Measure a loaded bundle against the checkpoint's PyTorch `encode()` on `texts`.
-
-    Raises:
-        ExportError: no texts, or the checkpoint's vocabulary is not the bundle's.
-    """
-    manifest = encoder.manifest
-    if not texts:
-        raise ExportError("there are no texts to verify on; give a file with at least one line")
-    if checkpoint.vocabulary_size != manifest.vocabulary_size:
-        raise ExportError(
-            f"{checkpoint.source} has {checkpoint.vocabulary_size} vocabulary rows and the bundle "
-            f"{manifest.vocabulary_size}: the bundle was made from another checkpoint"
-        )
-    return compare(_chunks(encoder, checkpoint, sorted(texts, key=len), chunk), manifest.top_k)
-
-
-def _chunks(
-    encoder: SparseEncoder, checkpoint: Checkpoint, texts: Sequence[str], chunk: int
-) -> Iterator[tuple[Sequence[SparseVector], NDArray[np.float32]]]:
-    manifest = encoder.manifest
-    for start in range(0, len(texts), chunk):
-        part = texts[start : start + chunk]
-        reference = encode_reference(checkpoint, part, manifest.max_length)
-        reference[:, list(manifest.excluded_token_ids)] = 0
-        yield encoder.encode(part), reference.numpy()
-
-
-def _check(encoder: SparseEncoder, checkpoint: Checkpoint) -> Fidelity:
-    """Compare on the check texts in one padded batch and one by one; too large a difference is an error."""
-    together = verify(encoder, checkpoint, CHECK_TEXTS, chunk=len(CHECK_TEXTS))
-    alone = verify(encoder, checkpoint, CHECK_TEXTS, chunk=1)
-    worst = max(together.max_weight_error, alone.max_weight_error)
-    if not worst <= MOST_WEIGHT_ERROR:  # NaN fails too
-        raise ExportError(
-            f"the graph of {checkpoint.source} differs from PyTorch by {worst:.2e} in a weight "
-            f"(limit {MOST_WEIGHT_ERROR:.0e}); nothing was written. This architecture "
-            f"({type(checkpoint.model).__name__}) is not exported rightly: please report it"
-        )
-    return together if together.max_weight_error >= alone.max_weight_error else alone
-
-
-def _variant(files: Sequence[Path], settings: dict[str, object], fidelity: dict[str, object]) -> Variant:
-    described = tuple(_describe(path) for path in files)
-    return Variant("cpu-fp32", "cpu", "fp32", OPSET, described, settings, fidelity)
-
-
-def _describe(path: Path) -> BundleFile:
-    with path.open("rb") as stream:
-        return BundleFile(path.name, path.stat().st_size, file_digest(stream, "sha256").hexdigest())
-
-
-def _write_manifest(folder: Path, manifest: Manifest) -> None:
+def _fill(folder: Path, checkpoint: Checkpoint, options: Options, progress: Progress) -> None:
+    (folder / "tokenizer.json").write_text(checkpoint.tokenizer_json(), encoding="utf-8")
+    manifest = _manifest(folder, checkpoint, options)
+    fp32 = _make_fp32(folder, checkpoint, manifest, progress)
+    variants = [fp32] if "fp32" in options.precisions else []
+    if "int8" in options.precisions:
+        variants.append(_make_int8(folder, checkpoint, manifest, options, progress))
+    if "fp32" not in options.precisions:
+        for file in fp32.files:
+            (folder / file.name).unlink()
+    manifest = replace(manifest, variants=tuple(variants))
     (folder / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
 
 
-def _versions(*names: str) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in names}
+def _manifest(folder: Path, checkpoint: Checkpoint, options: Options) -> Manifest:
+    """The manifest, still without variants."""
+    special = tuple(sorted({int(i) for i in checkpoint.tokenizer.all_special_ids}))
+    pad_token_id = checkpoint.tokenizer.pad_token_id
+    packages = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+    return Manifest(
+        source=checkpoint.describe(),
+        max_length=options.max_length,
+        top_k=options.top_k,
+        vocabulary_size=checkpoint.vocabulary_size,
+        pad_token_id=0 if pad_token_id is None else int(pad_token_id),
+        special_token_ids=special,
+        excluded_token_ids=special if options.exclude_special_tokens else (),
+        tokenizer=describe_file(folder / "tokenizer.json"),
+        variants=(),
+        made_with={"spladert": __version__, **_versions(packages)},
+    )
 
 
-def _refuse_taken(out: Path, overwrite: bool) -> None:
-    if not out.exists():
-        return
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if not overwrite:
-        raise ExportError(f"{out} exists; choose another folder, or replace the bundle there with --overwrite")
-    if not (out / FILE_NAME).is_file():
-        raise ExportError(f"{out} is not a bundle, so it is not overwritten; choose another folder")
-
-
-def _move(making: Path, out: Path) -> None:
-    """Put the finished folder in place; the old one leaves only when the new one is there."""
-    if out.exists():
-        old = making.parent / f"{out.name}.old"
-        out.rename(old)
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for name in packages:
         try:
-            making.rename(out)
-        except OSError:
-            old.rename(out)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        making.rename(out)
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:  # onnxruntime may be there as onnxruntime-gpu
+            continue
+    return found
+
+
+def _make_fp32(folder: Path, checkpoint: Checkpoint, manifest: Manifest, progress: Progress) -> Variant:
+    progress("trace")
+    graph = trace(
+        checkpoint.model,
+        max_length=manifest.max_length,
+        top_k=manifest.top_k,
+        excluded=manifest.excluded_token_ids,
+    )
+    progress("optimize")
+    rewrites = optimize(graph)
+    progress("write fp32")
+    variant = _write(folder, graph, "fp32", {"rewrites": rewrites})
+    progress("check fp32 against PyTorch")
+    return replace(variant, fidelity=check_fp32(_load(folder, manifest, variant), checkpoint).to_dict())
+
+
+def _make_int8(
+    folder: Path, checkpoint: Checkpoint, manifest: Manifest, options: Options, progress: Progress
+) -> Variant:
+    progress("calibrate int8")
+    texts = _read_calibration(options.calibration)
+    tokenizer = load_tokenizer(checkpoint.tokenizer_json(), manifest.max_length)
+    fp32 = folder / "cpu-fp32.onnx"
+    observed = observe(fp32, tokenize(tokenizer, texts))
+    worst_first: list[str] = []
+    for count in ATTEMPTS:
+        keep = worst_first[:count]
+        progress("quantize int8" if not keep else f"quantize int8, {len(keep)} layers kept in fp32")
+        graph = ir.load(fp32)
+        choices = quantize_int8(graph, observed, keep)
+        worst_first = worst_first or [choice.site for choice in sorted(choices, key=lambda choice: -choice.error)]
+        RemoveUnusedNodesPass()(graph)
+        variant = _write(folder, graph, "int8", settings(choices, keep))
+        progress("check int8 against PyTorch")
+        fidelity = verify(_load(folder, manifest, variant), checkpoint, texts)
+        if fidelity.top10_overlap >= LEAST_OVERLAP or options.allow_loss:
+            return replace(variant, fidelity=fidelity.to_dict())
+    raise ExportError(_too_much_loss(fidelity, options.calibration))
+
+
+def _too_much_loss(fidelity: Fidelity, calibration: Path) -> str:
+    return (
+        f"the int8 variant keeps {fidelity.top10_overlap:.2%} of the 10 heaviest entries on {calibration} "
+        f"(limit {LEAST_OVERLAP:.0%}); calibrate on texts like yours with --calibration, or accept it with --allow-loss"
+    )
+
+
+def _read_calibration(path: Path) -> list[str]:
+    try:
+        texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExportError(f"calibration texts {path} cannot be read ({error}); give a UTF-8 file") from None
+    if not texts:
+        raise ExportError(f"calibration texts {path}: the file is empty; give one text a line, a hundred or so")
+    return texts
+
+
+def _write(folder: Path, graph: ir.Model, precision: str, how: dict[str, Any]) -> Variant:
+    name = f"cpu-{precision}"
+    files = tuple(describe_file(path) for path in write_graph(graph, folder / f"{name}.onnx"))
+    nodes = sum(1 for _ in graph.graph.all_nodes())
+    return Variant(name, "cpu", precision, OPSET, files, settings={"nodes": nodes, **how})
+
+
+def _load(folder: Path, manifest: Manifest, variant: Variant) -> SparseEncoder:
+    bundle = Bundle(folder, replace(manifest, variants=(variant,)))
+    return SparseEncoder.from_bundle(bundle, device="cpu", precision=variant.precision)

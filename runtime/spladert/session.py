@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -19,7 +20,7 @@ logger = logging.getLogger("spladert")
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-# (target, precision) of the variants a device can run, best first.
+# (target, precision) of the variants a device can run, best first. On CPUs whose int8 products saturate, fp32 is.
 VARIANTS = {
     "cpu": (("cpu", "int8"), ("cpu", "fp32")),
     "cuda": (("cuda", "fp16"), ("cuda", "fp32"), ("cpu", "fp32")),
@@ -92,6 +93,21 @@ def _has_nvidia_gpu() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*")) or os.name == "nt"
 
 
+def int8_is_exact() -> bool:
+    """Whether onnxruntime multiplies uint8 by int8 without saturation on this CPU.
+
+    x86 without VNNI sums pairs of products in 16 bits, which overflow (microsoft/onnxruntime#14642); with VNNI, and on
+    ARM, sums are 32 bits wide. Where the CPU's flags cannot be read, they are taken to be missing.
+    """
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return True
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "avx512_vnni" in flags or "avx_vnni" in flags
+
+
 def choose_variant(manifest: Manifest, device: str, precision: str | None) -> Variant:
     """The bundle's variant for a device: the asked precision, else the best one for the device.
 
@@ -99,7 +115,15 @@ def choose_variant(manifest: Manifest, device: str, precision: str | None) -> Va
         BundleError: the bundle has no such variant.
     """
     by_kind = {(variant.target, variant.precision): variant for variant in manifest.variants}
-    for kind in VARIANTS[device]:
+    kinds = VARIANTS[device]
+    if device == "cpu" and ("cpu", "int8") in by_kind and not int8_is_exact():
+        message = "this CPU has no VNNI, its int8 products saturate and int8 vectors are not those that were measured"
+        if precision == "int8":
+            logger.warning("%s; precision fp32 is safe", message)
+        elif precision is None:
+            logger.info("%s: taking fp32", message)
+            kinds = (("cpu", "fp32"),)
+    for kind in kinds:
         if kind in by_kind and precision in (None, kind[1]):
             return by_kind[kind]
     have = ", ".join(v.name for v in manifest.variants) or "none"

@@ -12,7 +12,7 @@ import click
 
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, DependencyError, SpladertError
-from ..manifest import Variant
+from ..manifest import FILE_NAME, Variant
 from ..session import choose_device, choose_variant, onnxruntime_module
 
 
@@ -133,6 +133,8 @@ def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
     """Nested objects as one list of (dotted name, value)."""
     if isinstance(value, dict):
         return [pair for key, inner in value.items() for pair in _flat(f"{name}.{key}", inner)]
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return [(name, f"{len(value)} entries, in {FILE_NAME}")]
     return [(name, value)]
 
 

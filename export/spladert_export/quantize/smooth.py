@@ -1,0 +1,91 @@
+"""SmoothQuant (Xiao et al. 2022, arXiv:2211.10438): move outlier channels from activations into weights, exactly.
+
+An activation is divided by a factor per channel and the rows of the weights that read it are multiplied by the same
+factor. The division costs nothing where it folds into what makes the activation: a LayerNormalization's weight, the
+value projection ahead of an attention, the unactivated half of a gated MLP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from .calibrate import Observed
+from .sites import Floats, Site
+
+# (node, input) of constants whose last axis makes an activation's channels: dividing them all divides the activation.
+Fold = tuple[tuple[ir.Node, int], ...]
+
+
+def find_fold(site: Site) -> Fold | None:
+    """Where a division of the site's activation folds, or None where nothing takes it exactly."""
+    if site.is_decoder or site.activation.is_graph_output():
+        return None  # the decoder's rows are the embedding's, which must not change
+    maker = site.activation.producer()
+    if maker is None or len(site.activation.uses()) != len(site.linears):
+        return None  # read by something else too, a residual for instance
+    match maker.op_type:
+        case "LayerNormalization":
+            return _constants(maker, range(1, len(maker.inputs)))
+        case "MultiHeadAttention":
+            return _projection(maker.inputs[2])
+        case "Mul":
+            return next(filter(None, map(_projection, maker.inputs)), None)
+    return None
+
+
+def _projection(value: ir.Value | None) -> Fold | None:
+    """The weight, and the bias if any, of a projection that nothing else reads."""
+    node = value.producer() if value is not None and len(value.uses()) == 1 else None
+    if node is None:
+        return None
+    if node.op_type == "MatMul":
+        return _constants(node, [1])
+    if node.op_type == "Add":
+        for bias, product in ((0, 1), (1, 0)):
+            weight, rest = _projection(node.inputs[product]), _constants(node, [bias])
+            if weight is not None and rest is not None:
+                return weight + rest
+    return None
+
+
+def _constants(node: ir.Node, indices: Sequence[int]) -> Fold | None:
+    values = [node.inputs[index] for index in indices]
+    if any(value is None or value.const_value is None for value in values):
+        return None
+    return tuple((node, index) for index in indices)
+
+
+def smoothing_factors(observed: Observed, weight: Floats, strength: float) -> Floats:
+    """float32 [K]: max|X|^strength / max|W|^(1 - strength) a channel (SmoothQuant, equation 4), geometric mean 1."""
+    activation = np.maximum(np.maximum(np.abs(observed.low), np.abs(observed.high)), 1e-5)
+    heaviest = np.maximum(np.abs(weight).max(axis=1), 1e-5)
+    factors = activation**strength / heaviest ** (1 - strength)
+    return np.asarray(factors / np.exp(np.log(factors).mean()), dtype=np.float32)
+
+
+def divide(graph: ir.Graph, fold: Fold, site: Site, factors: Floats) -> None:
+    """Divide the activation at its fold and multiply the rows of the weights that read it."""
+    for node, index in fold:
+        _change(graph, node, index, lambda data: data / factors)
+    for linear in site.linears:
+        _change(graph, linear.node, 1, lambda data: data * factors[:, None])
+
+
+def _change(graph: ir.Graph, node: ir.Node, index: int, change: Callable[[Floats], Floats]) -> None:
+    """Give this one reader a changed copy: equal constants may be shared between layers."""
+    old = node.inputs[index]
+    assert old is not None
+    assert old.const_value is not None
+    data = np.ascontiguousarray(change(old.const_value.numpy()).astype(np.float32))
+    name = f"{old.name}.smooth.{node.outputs[0].name}.{index}"
+    new = ir.Value(
+        name=name,
+        shape=ir.Shape(data.shape),
+        type=ir.TensorType(ir.DataType.FLOAT),
+        const_value=ir.tensor(data, name=name),
+    )
+    graph.register_initializer(new)
+    node.replace_input_with(index, new)
