@@ -23,7 +23,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class MaskedLM:
-    steps: int = 1_200
+    steps: int = 600
     batch_tokens: int = 4_096
     mask_rate: float = 0.25
     learning_rate: float = 2e-3
@@ -55,7 +55,7 @@ class Teacher:
 class Regression:
     """Lexical regression. The mixture: sentences, passages, queries, phrases of sentences, random tokens."""
 
-    steps: int = 600
+    steps: int = 400
     texts: int = 64
     mixture: tuple[float, ...] = (0.3, 0.25, 0.1, 0.15, 0.2)
     limit: int = 512
@@ -63,6 +63,7 @@ class Regression:
     warmup: int = 50
     weight_decay: float = 0.01
     start_bias: float = -3.0
+    stray: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,13 @@ class Contrastive:
     limit: int = 512
     anchor: float = 2.0
     flops: float = 0.02
+    stray: float = 0.1
     weight_decay: float = 0.01
     warmup: int = 20
     phases: tuple[Phase, ...] = (
-        Phase(0.07, 1.0, 100, (0.6, 0.1, 0.1, 0.2, 0.0, 0.0), 5e-4),
-        Phase(0.05, 1.5, 150, (0.15, 0.1, 0.15, 0.2, 0.3, 0.1), 5e-4),
-        Phase(0.03, 2.0, 250, (0.05, 0.05, 0.1, 0.1, 0.55, 0.15), 4e-4),
+        Phase(0.07, 1.0, 100, (0.6, 0.1, 0.1, 0.2, 0.0, 0.0), 2e-4),
+        Phase(0.05, 1.5, 150, (0.15, 0.1, 0.15, 0.2, 0.3, 0.1), 2e-4),
+        Phase(0.03, 2.0, 250, (0.05, 0.05, 0.1, 0.1, 0.55, 0.15), 2e-4),
     )
 
 

@@ -151,7 +151,8 @@ def contrastive_step(
         passage_logits = _vectors(model, passages, passage_targets, settings.limit)
         query_weights, passage_weights = query_logits.weights(), passage_logits.weights()
         matching, right = _info_nce(query_weights, passage_weights, same, phase.temperature)
-        anchor = distance(query_logits, query_targets) + distance(passage_logits, passage_targets)
+        anchor = distance(query_logits, query_targets, settings.stray)
+        anchor = anchor + distance(passage_logits, passage_targets, settings.stray)
         size = flops(query_weights) + flops(passage_weights)
         loss = phase.weight * matching + settings.anchor * anchor + settings.flops * size
         report = {

@@ -17,6 +17,8 @@ from transformers import ModernBertConfig, ModernBertForMaskedLM
 from config import Shape
 from tokenizer import CLS, PAD, SEP
 
+MARGIN = 0.2  # logits this close below zero are trained too
+
 
 def build(shape: Shape, max_length: int, seed: int) -> ModernBertForMaskedLM:
     torch.manual_seed(seed)
@@ -98,7 +100,7 @@ def sparse_logits(
     wanted: Tensor | None = None,
     limit: int = 768,
 ) -> SparseLogits:
-    """Maxima over tokens, for the active entries (at most `limit` a text) and those marked in `wanted` [B, V].
+    """Maxima over tokens, for (nearly) active entries, at most `limit` a text, and those marked in `wanted` [B, V].
 
     Inactive entries have no gradient in SPLADE, so only these are computed with one: the whole [B, S, V] tensor of
     logits never exists, and the step costs little more than its encoder.
@@ -108,7 +110,7 @@ def sparse_logits(
     rough = _max_logits(hidden.detach(), weight) + bias.detach()  # [B, V]
     chosen = torch.zeros(rough.shape, dtype=torch.bool)
     best, entries = rough.topk(limit, dim=1)
-    chosen.scatter_(1, entries, best > 0)
+    chosen.scatter_(1, entries, best > -MARGIN)
     if wanted is not None:
         chosen |= wanted
     rows, entries = chosen.nonzero(as_tuple=True)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers import ModernBertForMaskedLM
 
 from config import Regression
-from model import SparseLogits, pad, sparse_logits
+from model import MARGIN, SparseLogits, pad, sparse_logits
 from teacher import LexicalTeacher
 from tokenizer import CLS, SEP, SPECIAL
 
@@ -26,12 +26,17 @@ class TextPool:
     queries: list[list[int]]
 
 
-def distance(found: SparseLogits, targets: Tensor) -> Tensor:
-    """Squared error of the weights per target entry; below zero a logit counts as it is, so that it can rise again."""
+def distance(found: SparseLogits, targets: Tensor, stray: float) -> Tensor:
+    """Squared error of the weights per target entry, plus `stray` times what entries without a target give.
+
+    Below zero a wanted logit counts as it is, so that it can rise again. Unwanted logits are pushed below zero by
+    `MARGIN`, so that rounding in a quantized model does not wake them.
+    """
     aimed = targets[found.rows, found.entries]
     weights = torch.where(found.values > 0, torch.log1p(F.relu(found.values)), found.values)
     error = torch.where((aimed > 0) | (found.values > 0), weights - aimed, torch.zeros_like(aimed))
-    return (error.clamp(-4, 4) ** 2).sum() / (targets > 0).sum()
+    unwanted = torch.where(aimed > 0, torch.zeros_like(aimed), torch.log1p(F.relu(found.values + MARGIN)))
+    return ((error.clamp(-4, 4) ** 2).sum() + stray * unwanted.sum()) / (targets > 0).sum()
 
 
 def _cut(row: list[int], longest: int, chance: np.random.Generator) -> list[int]:
@@ -88,7 +93,7 @@ def regression_step(
         targets = torch.from_numpy(teacher.targets(rows))
         ids, mask = pad([[CLS, *row, SEP] for row in rows])
         found = sparse_logits(model, ids, mask, targets > 0, settings.limit)
-        loss = distance(found, targets)
+        loss = distance(found, targets, settings.stray)
         return loss, {"active": float((found.values > 0).sum()) / len(rows)}
 
     return loss_of_step
