@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .bundle import Bundle, open_bundle
 from .errors import BundleError, InputError
@@ -19,6 +18,7 @@ from .vectors import SparseVector, SparseVectors
 
 if TYPE_CHECKING:
     import onnxruntime
+    from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
 # A run never has more tokens than this, padding included, so that memory does not grow with batch_size;

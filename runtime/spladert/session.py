@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import platform
@@ -50,6 +49,8 @@ def onnxruntime_module() -> Any:
 
 
 def _is_installed(distribution: str) -> bool:
+    import importlib.metadata  # 20 ms that an import of spladert does not need
+
     try:
         importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -116,15 +117,15 @@ def choose_variant(manifest: Manifest, device: str, precision: str | None) -> Va
     """
     by_kind = {(variant.target, variant.precision): variant for variant in manifest.variants}
     kinds = VARIANTS[device]
-    if device == "cpu" and ("cpu", "int8") in by_kind and not int8_is_exact():
-        message = "this CPU has no VNNI, its int8 products saturate and int8 vectors are not those that were measured"
-        if precision == "int8":
-            logger.warning("%s; precision fp32 is safe", message)
-        elif precision is None:
-            logger.info("%s: taking fp32", message)
-            kinds = (("cpu", "fp32"),)
+    if device == "cpu" and not int8_is_exact():
+        kinds = tuple(sorted(kinds, key=lambda kind: kind[1] == "int8"))
     for kind in kinds:
         if kind in by_kind and precision in (None, kind[1]):
+            if kind == ("cpu", "int8") and not int8_is_exact():
+                logger.warning(
+                    "this CPU has no VNNI: its int8 products saturate, so vectors may differ from the measured ones; "
+                    "a bundle with precision fp32 is safe here"
+                )
             return by_kind[kind]
     have = ", ".join(v.name for v in manifest.variants) or "none"
     what = f"precision {precision!r}" if precision is not None else "variant"

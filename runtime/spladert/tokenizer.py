@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from .errors import BundleError, InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
 
 def load_tokenizer(tokenizer_json: str, max_length: int) -> Tokenizer:
@@ -17,6 +20,8 @@ def load_tokenizer(tokenizer_json: str, max_length: int) -> Tokenizer:
     Raises:
         BundleError: the JSON is not a tokenizer.
     """
+    from tokenizers import Tokenizer
+
     try:
         tokenizer = Tokenizer.from_str(tokenizer_json)
     except Exception as error:  # tokenizers raises bare Exception
