@@ -81,15 +81,16 @@ class Phase:
 class Contrastive:
     pairs: int = 40
     limit: int = 512
-    anchor: float = 2.0
+    anchor: float = 1.5
+    rehearsal: int = 16
     flops: float = 0.02
-    stray: float = 0.1
+    stray: float = 0.2
     weight_decay: float = 0.01
     warmup: int = 20
     phases: tuple[Phase, ...] = (
         Phase(0.07, 1.0, 100, (0.6, 0.1, 0.1, 0.2, 0.0, 0.0), 2e-4),
         Phase(0.05, 1.5, 150, (0.15, 0.1, 0.15, 0.2, 0.3, 0.1), 2e-4),
-        Phase(0.03, 2.0, 250, (0.05, 0.05, 0.1, 0.1, 0.55, 0.15), 2e-4),
+        Phase(0.03, 2.0, 300, (0.05, 0.05, 0.1, 0.1, 0.55, 0.15), 2e-4),
     )
 
 

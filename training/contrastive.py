@@ -1,4 +1,8 @@
-"""Contrastive training in three phases: in-batch InfoNCE, FLOPS regularisation, and a lexical anchor."""
+"""Contrastive training in three phases: in-batch InfoNCE, FLOPS regularisation, and a lexical anchor.
+
+The anchor is the lexical teacher's target for the batch's texts, and for a few texts of random tokens: without these,
+words too rare to occur in the batches drift and gather meaningless entries.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from transformers import ModernBertForMaskedLM
 
 from config import Contrastive, Phase
 from model import SparseLogits, pad, sparse_logits
-from regress import distance, phrase
+from regress import distance, phrase, random_tokens
 from teacher import LexicalTeacher
 from tokenizer import CLS, SEP
 
@@ -153,12 +157,16 @@ def contrastive_step(
         matching, right = _info_nce(query_weights, passage_weights, same, phase.temperature)
         anchor = distance(query_logits, query_targets, settings.stray)
         anchor = anchor + distance(passage_logits, passage_targets, settings.stray)
+        rehearsed = [random_tokens(chance, len(teacher.idf), QUERY_TOKENS // 2) for _ in range(settings.rehearsal)]
+        rehearsed_targets = torch.from_numpy(teacher.targets(rehearsed))
+        rehearsed_logits = _vectors(model, rehearsed, rehearsed_targets, settings.limit)
+        anchor = anchor + distance(rehearsed_logits, rehearsed_targets, settings.stray)
         size = flops(query_weights) + flops(passage_weights)
         loss = phase.weight * matching + settings.anchor * anchor + settings.flops * size
         report = {
             "nce": float(matching.detach()),
             "right": right,
-            "anchor": float(anchor.detach()) / 2,
+            "anchor": float(anchor.detach()) / 3,
             "flops": float(size.detach()),
             "active_query": float((query_weights > 0).sum()) / len(queries),
             "active_passage": float((passage_weights > 0).sum()) / len(passages),

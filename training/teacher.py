@@ -68,7 +68,7 @@ def _word_parts(vocab: dict[str, int], settings: Teacher) -> list[tuple[int, int
                 links.append((number, vocab[head], settings.part_share))
             if tail in vocab and _is_content(tail):
                 links.append((number, vocab[tail], settings.part_share))
-        if not inner and len(word) >= 4 and word[:-1] in vocab:
+        if not inner and len(word) >= 3 and word[:-1] in vocab:  # 계약서 -> 계약
             links.append((number, vocab[word[:-1]], settings.part_share))
     return links
 
@@ -92,8 +92,8 @@ def _neighbours(
     links = []
     for token in np.unique(row):
         own = np.flatnonzero((row == token) & (strength > settings.neighbour_strength))
-        for link in own[np.argsort(-strength[own])][: settings.neighbours]:
-            links.append((int(token), int(col[link]), float(strength[link]) * settings.neighbour_share))
+        best = own[np.argsort(-strength[own])][: settings.neighbours]
+        links += [(int(token), int(col[link]), float(strength[link]) * settings.neighbour_share) for link in best]
     return links
 
 
