@@ -86,11 +86,18 @@ def test_remote_code_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("name", ["nowhere/at all/really", "folder"])
-def test_nothing_at_the_source(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("./nowhere", "does not exist; give a checkpoint's folder or a hub id"),
+        ("owner/nowhere", "cannot be loaded"),
+        ("folder", r"is no checkpoint: config\.json is missing"),
+    ],
+)
+def test_nothing_at_the_source(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(ExportError, match=r"cannot be loaded|is no checkpoint: config\.json is missing"):
+    with pytest.raises(ExportError, match=message):
         export(tmp_path / name if name == "folder" else name, tmp_path / "out")
 
 

@@ -60,6 +60,8 @@ def load_checkpoint(source: str, revision: str | None, max_length: int) -> Check
         ExportError: nothing loads from `source`; it has no trained masked-LM head, no fast tokenizer, a vocabulary that
             disagrees with its tokenizer, or fewer positions than `max_length`.
     """
+    if not Path(source).exists() and (source.startswith((".", "/", "~")) or source.count("/") > 1):
+        raise ExportError(f"{source} does not exist; give a checkpoint's folder or a hub id (owner/name)")
     if Path(source).exists() and not (Path(source) / "config.json").is_file():
         raise ExportError(f"{source} is no checkpoint: config.json is missing; give a checkpoint's folder or a hub id")
     level = transformers_logging.get_verbosity()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # A run never has more tokens than this, padding included, so that memory does not grow with batch_size;
 # on CPU a larger run is no faster.
-TOKENS_PER_RUN = 2048
+TOKENS_PER_RUN = 1024
 
 EMPTY = SparseVector(np.empty(0, np.int32), np.empty(0, np.float32))
 
