@@ -63,7 +63,7 @@ def test_one_fused_operator_per_layer(tiny_bundle: Path) -> None:
     from checkpoints import LAYERS
 
     count = Counter(node.op_type for node in onnx.load(tiny_bundle / "cpu-fp32.onnx").graph.node)
-    assert count["MultiHeadAttention"] == LAYERS
+    assert count["Attention"] == LAYERS
     assert count["RotaryEmbedding"] == 2 * LAYERS  # queries and keys
     assert count["MatMul"] == 7 * LAYERS + 1  # query, key, value, output, gate, input, output; the head's dense
     assert not {"Split", "Softmax", "Sin", "Cos", "Loop", "Scan"} & set(count)

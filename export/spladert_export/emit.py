@@ -23,7 +23,7 @@ _MICROSOFT = "com.microsoft"
 
 @contextmanager
 def fused_operators(model: nn.Module, max_length: int) -> Iterator[None]:
-    """While active, `model` emits one MultiHeadAttention per layer and one RotaryEmbedding per rotated tensor.
+    """While active, `model` emits one Attention per layer and one RotaryEmbedding per rotated tensor.
 
     Only for tracing: the emitted operators have no PyTorch implementation. `max_length` is the longest sequence of the
     traced graph, in tokens; masks and rotary tables are built for it.
@@ -47,22 +47,22 @@ def _attention(
     query: Tensor,  # [B, N, S, D]
     key: Tensor,  # [B, N, S, D]
     value: Tensor,  # [B, N, S, D]
-    attention_mask: Tensor | None,  # [B, S] int32 padding mask, or [B, 1, S, S] float bias
+    attention_mask: Tensor | None,  # [B, 1, S, S] additive bias
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """com.microsoft MultiHeadAttention; result [B, S, N, D], as transformers' attention interface wants it."""
+    """ONNX Attention on [B, S, N * D]; result [B, S, N, D], as transformers' attention interface wants it.
+
+    On CPU it takes about half the time of com.microsoft MultiHeadAttention with a mask, and two thirds of it without.
+    """
     batch, heads, length, head_dim = query.shape
     q, k, v = (x.transpose(1, 2).reshape(batch, length, heads * head_dim) for x in (query, key, value))
-    is_bias = attention_mask is not None and attention_mask.dim() == 4
-    padding, bias = (None, attention_mask) if is_bias else (attention_mask, None)
     out = torch.onnx.ops.symbolic(
-        f"{_MICROSOFT}::MultiHeadAttention",
-        (q, k, v, None, padding, bias),
-        {"num_heads": heads, "scale": head_dim**-0.5 if scaling is None else scaling},
+        "Attention",
+        (q, k, v, attention_mask),
+        {"q_num_heads": heads, "kv_num_heads": heads, "scale": head_dim**-0.5 if scaling is None else scaling},
         dtype=query.dtype,
         shape=(batch, length, heads * head_dim),
-        version=1,
     )
     return out.view(batch, length, heads, head_dim), None
 
@@ -76,17 +76,18 @@ def _mask_builder(max_length: int) -> Callable[..., Tensor | None]:
         dtype: torch.dtype = torch.float32,
         **_: Any,
     ) -> Tensor | None:
-        """[B, S] padding mask where every token may see every other one, else a [B, 1, S, S] additive bias."""
+        """[B, 1, S, S] additive bias: 0 where a token may see another, the smallest number elsewhere."""
         if attention_mask is None:
             return None
+        batch, length = attention_mask.shape
+        keep = attention_mask[:, None, None, :].bool()
         window = getattr(config, "sliding_window", None)  # ModernBERT's reaches 64 tokens to either side
-        if mask_function is bidirectional_mask_function or (window is not None and max_length - 1 <= window):
-            return attention_mask.to(torch.int32)
-        position = torch.arange(attention_mask.shape[1])
-        zero = torch.zeros((), dtype=torch.int64)
-        visible = mask_function(zero, zero, position[:, None], position[None, :])  # [S, S]
-        keep = visible[None, None] & attention_mask[:, None, None, :].bool()
-        return torch.where(keep, 0.0, torch.finfo(dtype).min).to(dtype)
+        if mask_function is not bidirectional_mask_function and (window is None or max_length - 1 > window):
+            position = torch.arange(length)
+            zero = torch.zeros((), dtype=torch.int64)
+            keep = keep & mask_function(zero, zero, position[:, None], position[None, :])[None, None]
+        bias = torch.where(keep, 0.0, torch.finfo(dtype).min).to(dtype)
+        return bias.expand(batch, 1, length, length)
 
     return build
 

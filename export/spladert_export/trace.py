@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .emit import fused_operators
 
-OPSET = 21
+OPSET = 23  # the first with Attention
 TILE = 4096  # vocabulary rows of one decoder tile: 2,048 tokens then need 32 MiB of logits at a time
 
 

@@ -29,7 +29,7 @@ def find_fold(site: Site) -> Fold | None:
     match maker.op_type:
         case "LayerNormalization":
             return _constants(maker, range(1, len(maker.inputs)))
-        case "MultiHeadAttention":
+        case "Attention":
             return _projection(maker.inputs[2])
         case "Mul":
             return next(filter(None, map(_projection, maker.inputs)), None)
