@@ -121,7 +121,7 @@ def sparse_logits(
             winners.append((hidden[text] @ weight[part].T).argmax(0) + text * hidden.shape[1])
     states = F.embedding(torch.cat(winners), hidden.flatten(0, 1))
     values = (states * F.embedding(entries, weight)).sum(-1) + bias[entries]
-    return SparseLogits(rows, entries, values, tuple(rough.shape))
+    return SparseLogits(rows, entries, values, (rough.shape[0], rough.shape[1]))
 
 
 @torch.no_grad()

@@ -107,15 +107,13 @@ def train_model(
     regression = config.regression
     with torch.no_grad():
         model.decoder.bias.fill_(regression.start_bias)
-    schedule = Schedule(
-        regression.steps, regression.learning_rate, regression.warmup, regression.weight_decay
-    )
+    schedule = Schedule(regression.steps, regression.learning_rate, regression.warmup, regression.weight_decay)
     pool = TextPool(sentences, passages, queries)
     step = regression_step(model, pool, teacher, starts_word, regression, config.max_length, config.seed)
     train(model, schedule, step, work / "2-lexical.pt")
 
     cut = [row[:longest] for row in queries], [row[:longest] for row in positives]
-    triplets = [tuple(ids_of(list(triplet))) for triplet in corpus.triplets]
+    triplets = list(zip(*(ids_of([triplet[side] for triplet in corpus.triplets]) for side in range(3)), strict=True))
     negatives = similar_passages(teacher, *cut)
     material = Material(sentences, passages, pairs, triplets, negatives, starts_word)
     contrast = config.contrastive
@@ -126,7 +124,9 @@ def train_model(
     return model, teacher
 
 
-def baselines(tokenizer: Tokenizer, retrieval: RetrievalSet, teacher: LexicalTeacher, limit: int) -> dict[str, dict]:
+def baselines(
+    tokenizer: Tokenizer, retrieval: RetrievalSet, teacher: LexicalTeacher, limit: int
+) -> dict[str, dict[str, float]]:
     """BM25 and the lexical teacher itself, on the same tokens as the model."""
     queries, passages = (
         encode_ids(tokenizer, list(texts.values()), limit) for texts in (retrieval.queries, retrieval.passages)
@@ -142,7 +142,9 @@ def _active(queries: sparse.csr_matrix, passages: sparse.csr_matrix) -> dict[str
     return {name: round(float(np.diff(vectors.indptr).mean()), 1) for name, vectors in sides}
 
 
-def evaluate(model: ModernBertForMaskedLM, tokenizer: Tokenizer, retrieval: RetrievalSet, max_length: int) -> dict:
+def evaluate(
+    model: ModernBertForMaskedLM, tokenizer: Tokenizer, retrieval: RetrievalSet, max_length: int
+) -> dict[str, float]:
     """The card's encode() on every query and passage, then exact search."""
     vectors = []
     for texts in (retrieval.queries, retrieval.passages):
