@@ -20,13 +20,14 @@ from spladert.tokenizer import load_tokenizer, tokenize
 from .bundle_writer import atomic_folder, describe_file
 from .checkpoint import Checkpoint, load_checkpoint
 from .fidelity import Fidelity
+from .gpu import GPU_VARIANTS, Job, make_gpu_variant, refuse_gpu
 from .onnx_writer import write_graph
 from .passes import optimize
 from .quantize import Choice, find_sites, observe, quantize_int8, settings
 from .trace import OPSET, trace
 from .verification import check_fp32, verify
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "int8", *GPU_VARIANTS)
 LEAST_OVERLAP = 0.97  # of the 10 heaviest entries, between a quantized variant and PyTorch; less is refused
 GOAL_DRIFT = 0.01  # of dot products; for less, more layers are given back to fp32
 CALIBRATION = Path(__file__).parent / "calibration_ko.txt"
@@ -71,7 +72,8 @@ def export(
         max_length: most tokens of a text, special tokens included; longer texts are cut.
         top_k: most entries of a vector; at most the vocabulary.
         exclude_special_tokens: give the tokenizer's special tokens weight 0 (the card keeps them).
-        precisions: the variants to make, of "fp32" and "int8".
+        precisions: the variants to make, of "fp32" and "int8" (CPU), "fp16" (CUDA), "tensorrt-fp16" and
+            "tensorrt-int8".
         calibration: a file of texts, one a line, like those to be encoded; quantized variants take their scales from it
             and are measured on it.
         allow_loss: write a quantized variant whose top-10 overlap with PyTorch is below 97% all the same.
@@ -85,7 +87,7 @@ def export(
     out = Path(out)
     unknown = [name for name in precisions if name not in PRECISIONS]
     if unknown or not precisions:
-        raise ExportError(f"precision {unknown[0] if unknown else None!r} is not known; use {' or '.join(PRECISIONS)}")
+        raise ExportError(f"precision {unknown[0] if unknown else None!r} is not known; use {', '.join(PRECISIONS)}")
     if max_length < 1 or top_k < 1:
         raise ExportError(f"max_length is {max_length} and top_k {top_k}; give at least 1 for each")
     with atomic_folder(out, overwrite=overwrite) as folder:
@@ -99,6 +101,7 @@ def export(
             calibration=Path(calibration),
             allow_loss=allow_loss,
         )
+        refuse_gpu(options.precisions, options.top_k)
         _fill(folder, checkpoint, options, progress)
         card = Path(source) / "README.md"
         if card.is_file():  # the model card, and the license in it, go with the weights
@@ -113,6 +116,10 @@ def _fill(folder: Path, checkpoint: Checkpoint, options: Options, progress: Prog
     variants = [fp32] if "fp32" in options.precisions else []
     if "int8" in options.precisions:
         variants.append(_make_int8(folder, checkpoint, manifest, options, progress))
+    for name in (name for name in options.precisions if name in GPU_VARIANTS):
+        texts = _read_calibration(options.calibration)
+        job = Job(folder / fp32.files[0].name, checkpoint, manifest, texts, LEAST_OVERLAP, options.allow_loss, progress)
+        variants.append(make_gpu_variant(job, name))
     if "fp32" not in options.precisions:
         for file in fp32.files:
             (folder / file.name).unlink()
