@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -23,7 +23,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "te
 VARIANTS = {
     "cpu": (("cpu", "int8"), ("cpu", "fp32")),
     "cuda": (("cuda", "fp16"), ("cuda", "fp32"), ("cpu", "fp32")),
-    "tensorrt": (("tensorrt", "fp16"), ("tensorrt", "fp32")),
+    "tensorrt": (("tensorrt", "fp16"), ("tensorrt", "int8")),
 }
 
 
@@ -77,7 +77,10 @@ def choose_device(device: str, providers: Sequence[str] | None) -> tuple[str, li
         known = {provider: name for name, provider in PROVIDERS.items()}
         return known.get(providers[0], "cpu"), list(providers)
     if device == "auto":
-        device = "cuda" if PROVIDERS["cuda"] in available and _has_nvidia_gpu() else "cpu"
+        listed = PROVIDERS["cuda"] in available
+        device = "cuda" if listed and _has_nvidia_gpu() else "cpu"
+        if listed and device == "cpu":
+            logger.warning("this onnxruntime has CUDA, but there is no NVIDIA GPU here: running on the CPU")
         logger.info("device auto: %s (onnxruntime has %s)", device, ", ".join(available))
     elif PROVIDERS[device] not in available:
         raise DeviceError(
@@ -132,8 +135,23 @@ def choose_variant(manifest: Manifest, device: str, precision: str | None) -> Va
     raise BundleError(f"the bundle has no {what} for {device}, it has {have}; export it again with that precision")
 
 
-def start_session(graph: Path, device: str, providers: list[str], threads: int | None) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session whose first provider is the one asked for.
+def start_session(
+    graph: Path,
+    device: str,
+    providers: list[str],
+    threads: int | None,
+    provider_options: Mapping[str, Mapping[str, str]] | None = None,
+    config: Mapping[str, str] | None = None,
+) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session whose first provider is the one asked for; it never falls back, not in a run either.
+
+    Args:
+        graph: the ONNX file.
+        device: "cpu", "cuda" or "tensorrt".
+        providers: ONNX Runtime's providers, first choice first.
+        threads: threads of one run; None leaves it to ONNX Runtime.
+        provider_options: options of providers, by the provider's name.
+        config: session configuration entries.
 
     Raises:
         BundleError: onnxruntime cannot load the graph.
@@ -146,9 +164,14 @@ def start_session(graph: Path, device: str, providers: list[str], threads: int |
         if threads < 1:
             raise InputError(f"threads is {threads}; give at least 1, or leave it out")
         options.intra_op_num_threads = threads
+    for key, value in (config or {}).items():
+        options.add_session_config_entry(key, value)
+    with_options = [(name, dict((provider_options or {}).get(name, {}))) for name in providers]
     try:
-        session = ort.InferenceSession(str(graph), options, providers=providers)
+        session = ort.InferenceSession(str(graph), options, providers=with_options, enable_fallback=0)
     except Exception as error:  # onnxruntime raises a dozen classes of its own, all straight from Exception
+        if device != "cpu":
+            raise DeviceError(f"{providers[0]} does not start with {graph}: {error}") from error
         raise BundleError(f"onnxruntime cannot load {graph}: {error}") from error
     if session.get_providers()[0] != providers[0]:
         raise DeviceError(

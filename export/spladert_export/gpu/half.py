@@ -89,7 +89,8 @@ def _half_constant(graph: ir.Graph, value: ir.Value) -> ir.Value:
             data = np.maximum(data, np.float32(MASK))  # the least float32, which hides a token
         else:
             raise ExportError(
-                f"weight {value.name} reaches {np.abs(data).max():.3g}, and fp16 holds {LARGEST:.0f}; export without fp16"
+                f"weight {value.name} reaches {np.abs(data).max():.3g}, and fp16 holds at most {LARGEST:.0f}; "
+                "leave the fp16 variants out"
             )
     return constant(graph, f"{value.name}.half", data.astype(np.float16))
 
@@ -106,14 +107,14 @@ def _vocabulary(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
     table = torch.from_numpy(rows.astype(np.float16))
     found, start = {}, 0
     for value in values:
-        stop = start + int(value.shape[0])  # type: ignore[index]
+        stop = start + len(value.const_value.numpy())  # type: ignore[union-attr]
         found[value] = _tensor(graph, f"{value.name}.half", table[start:stop])
         start = stop
     gather = next((node for node in graph if node.op_type == "Gather" and node.inputs[1] is graph.inputs[0]), None)
     embedding = gather.inputs[0] if gather is not None else None
-    if embedding is not None and embedding.const_value is not None:
-        if np.array_equal(embedding.const_value.numpy(), rows):
-            found[embedding] = _tensor(graph, f"{embedding.name}.half", table)
+    weight = embedding.const_value if embedding is not None else None
+    if embedding is not None and weight is not None and np.array_equal(weight.numpy(), rows):
+        found[embedding] = _tensor(graph, f"{embedding.name}.half", table)
     return found
 
 
