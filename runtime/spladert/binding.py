@@ -125,9 +125,8 @@ class Lane:
             return self._run_bound(input_ids, attention_mask)
         except Exception as error:  # onnxruntime raises a dozen classes of its own, all straight from Exception
             if not self.captures:
-                raise DeviceError(
-                    f"a run of {input_ids.shape} texts and tokens failed on the device: {error}"
-                ) from error
+                rows, length = input_ids.shape
+                raise DeviceError(f"a run of {rows} x {length} tokens failed on the device: {error}") from error
             self._buffers.clear()
             self.session = self._without_graphs(error)
             return self._run(input_ids, attention_mask)
