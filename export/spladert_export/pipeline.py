@@ -87,7 +87,7 @@ def export(
     out = Path(out)
     unknown = [name for name in precisions if name not in PRECISIONS]
     if unknown or not precisions:
-        raise ExportError(f"precision {unknown[0] if unknown else None!r} is not known; use {', '.join(PRECISIONS)}")
+        raise ExportError(f"precision {unknown[0] if unknown else None!r} is not known; use {' or '.join(PRECISIONS)}")
     if max_length < 1 or top_k < 1:
         raise ExportError(f"max_length is {max_length} and top_k {top_k}; give at least 1 for each")
     with atomic_folder(out, overwrite=overwrite) as folder:
