@@ -67,7 +67,7 @@ def make_quantized(
         progress(f"quantize {scheme}" if not kept else f"quantize {scheme}, {len(kept)} layers kept in fp32")
         graph = ir.load(fp32)
         chosen = {name: plan for name, plan in plans.items() if name not in kept}
-        quantize(graph, chosen)
+        quantize(graph, chosen, scheme)
         RemoveUnusedNodesPass()(graph)
         variant = _write(folder, graph, scheme, settings(scheme, chosen, kept))
         progress(f"check {scheme} against PyTorch")

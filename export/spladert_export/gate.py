@@ -15,7 +15,8 @@ from .verification import verify
 
 LEAST_OVERLAP = 0.97  # of the 10 heaviest entries, between a variant and PyTorch; less is refused
 LEAST_NDCG = 0.995  # of the fp32 variant's nDCG@10, where a retrieval set is given; less is refused
-GOAL_DRIFT = 0.01  # of dot products; for less, more layers are given back to a wider type
+# Of dot products, by precision; for less, more layers are given back to a wider type.
+GOAL_DRIFT = {"int8": 0.01, "int4": 0.03}
 ATTEMPTS = (0, 1, 2, 4, 8)  # layers given back until a variant reaches the goal
 
 
@@ -70,7 +71,8 @@ def judge(gate: Gate, encoder: SparseEncoder) -> Verdict:
         found, whole = ndcg(encoder, gate.retrieval.data), gate.retrieval.fp32_ndcg
         report |= {"ndcg_at_10": found, "fp32_ndcg_at_10": whole, "ndcg_kept": found / whole if whole else 1.0}
         loss = _lost_ndcg(report)
-    return Verdict(report, loss, loss is None and fidelity.dot_product_drift <= GOAL_DRIFT)
+    goal = GOAL_DRIFT.get(encoder.variant.precision, 0.0)
+    return Verdict(report, loss, loss is None and fidelity.dot_product_drift <= goal)
 
 
 def enforce(gate: Gate, variant: str, verdict: Verdict) -> None:

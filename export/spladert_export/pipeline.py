@@ -18,9 +18,8 @@ from .checkpoint import Checkpoint, load_checkpoint
 from .cpu_variants import Progress, load_variant, make_fp32, make_quantized
 from .gate import Gate, Retrieval, ndcg
 from .gpu import GPU_VARIANTS, Job, make_gpu_variant, refuse_gpu
-from .quantize import Scheme
+from .quantize import SCHEMES, Scheme
 
-SCHEMES: tuple[Scheme, ...] = ("int8", "int4")
 PRECISIONS = ("fp32", *SCHEMES, *GPU_VARIANTS)
 CALIBRATION = Path(__file__).parent / "calibration_ko.txt"
 

@@ -1,9 +1,9 @@
 """The vocabulary in int8: one table of rows for the embedding and the decoder, and exact weights for the winners.
 
-A row is `scale * (high + low / 256)` with `high` and `low` int8, 15 bits in all. The decoder's integer products read
-`high` alone and only choose the k winners. Their logits are then computed once more from the float32 hidden states and
-the whole rows: k of V rows cost little (256 of 50,000 are 0.5%), and the error of the decoder, by far the largest of
-the graph, is gone from the weights. The embedding reads whole rows too.
+A row is `scale * (high + low / 256)` with `high` and `low` int8, 15 bits in all; int4 leaves `low` out. The decoder's
+integer products read `high` alone and only choose the k winners. Their logits are then computed once more from the
+float32 hidden states and the whole rows: k of V rows cost little (256 of 50,000 are 0.5%), and the error of the
+decoder, by far the largest of the graph, is gone from the weights. The embedding reads whole rows too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from .edit import add_constant, put_in_place, quantize_weight
+from .edit import QuantizedActivation, add_constant, put_in_place, quantize_weight
 from .sites import Floats, Site
 
 LOW_STEPS = 256  # `low` counts in this part of a step of `high`
@@ -22,40 +22,34 @@ LOW_STEPS = 256  # `low` counts in this part of a step of `high`
 
 @dataclass(frozen=True)
 class Table:
-    """Vocabulary rows [V, H]: in float32, as int8 `high` and `low`, and the scale of each row, float32 [V]."""
+    """Vocabulary rows [V, H]: in float32, as int8 `high` and maybe `low`, and the scale of each row, float32 [V]."""
 
     original: Floats
     high: torch.Tensor
     scales: Floats
     high_value: ir.Value
-    low_value: ir.Value
+    low_value: ir.Value | None
 
 
-@dataclass(frozen=True)
-class QuantizedActivation:
-    """uint8 integers of an activation with its scale and zero point."""
-
-    integers: ir.Value
-    scale: ir.Value
-    zero_point: ir.Value
-
-
-def _add_table(graph: ir.Graph, name: str, rows: Floats) -> Table:
+def _add_table(graph: ir.Graph, name: str, rows: Floats, *, with_low: bool) -> Table:
     integers, scales = quantize_weight(rows.T)
-    rest = rows / scales[:, None] - integers.T
-    low = np.clip(np.rint(rest * LOW_STEPS), -127, 127).astype(np.int8)
     high = torch.from_numpy(np.ascontiguousarray(integers.T))  # a storage that the writer shares between views
-    return Table(rows, high, scales, add_constant(graph, f"{name}.high", high), add_constant(graph, f"{name}.low", low))
+    high_value, low_value = add_constant(graph, f"{name}.high", high), None
+    if with_low:
+        rest = rows / scales[:, None] - integers.T
+        low = np.clip(np.rint(rest * LOW_STEPS), -127, 127).astype(np.int8)
+        low_value = add_constant(graph, f"{name}.low", low)
+    return Table(rows, high, scales, high_value, low_value)
 
 
-def quantize_embedding(graph: ir.Graph) -> Table | None:
+def quantize_embedding(graph: ir.Graph, *, with_low: bool) -> Table | None:
     """The token embedding becomes a gather of int8 rows times their scales; None where there is no such gather."""
     ids = graph.inputs[0]
     gather = next((n for n in graph if n.op_type == "Gather" and n.inputs[1] is ids), None)
     if gather is None or gather.inputs[0] is None or gather.inputs[0].const_value is None:
         return None
     name = str(gather.inputs[0].name)
-    table = _add_table(graph, name, gather.inputs[0].const_value.numpy())
+    table = _add_table(graph, name, gather.inputs[0].const_value.numpy(), with_low=with_low)
     scales = add_constant(graph, f"{name}.row_scale", table.scales[:, None])
     rows, factors = _gather_rows(graph, table, ids, name), ir.node("Gather", [scales, ids])
     put_in_place(graph, gather, [*rows, factors, ir.node("Mul", [rows[-1].outputs[0], factors.outputs[0]])])
@@ -64,19 +58,24 @@ def quantize_embedding(graph: ir.Graph) -> Table | None:
 
 def _gather_rows(graph: ir.Graph, table: Table, ids: ir.Value, name: str) -> list[ir.Node]:
     """Nodes whose last one gives the rows `ids` of the table in float32, without their scales."""
-    step = add_constant(graph, f"{name}.low_step", np.array(1 / LOW_STEPS, np.float32))
-    high, low = ir.node("Gather", [table.high_value, ids]), ir.node("Gather", [table.low_value, ids])
+    high = ir.node("Gather", [table.high_value, ids])
     whole = ir.node("Cast", high.outputs, {"to": ir.DataType.FLOAT})
+    if table.low_value is None:
+        return [high, whole]
+    step = add_constant(graph, f"{name}.low_step", np.array(1 / LOW_STEPS, np.float32))
+    low = ir.node("Gather", [table.low_value, ids])
     rest = ir.node("DequantizeLinear", [low.outputs[0], step])
-    return [high, low, whole, rest, ir.node("Add", [whole.outputs[0], rest.outputs[0]])]
+    return [high, whole, low, rest, ir.node("Add", [whole.outputs[0], rest.outputs[0]])]
 
 
-def quantize_decoder(graph: ir.Graph, site: Site, x: QuantizedActivation, embedding: Table | None) -> None:
+def quantize_decoder(
+    graph: ir.Graph, site: Site, x: QuantizedActivation, embedding: Table | None, *, with_low: bool
+) -> None:
     """The decoder's tiles become QGemm, which reads rows as they lie (transB); then the winners are rescored."""
     tiles = [linear.weight.T for linear in site.linears]  # [rows of the tile, H]
     rows = np.concatenate(tiles)
     tied = embedding is not None and np.array_equal(embedding.original, rows)
-    table = embedding if embedding is not None and tied else _add_table(graph, "decoder", rows)
+    table = embedding if embedding is not None and tied else _add_table(graph, "decoder", rows, with_low=with_low)
     start = 0
     for linear, tile in zip(site.linears, tiles, strict=True):
         stop, name = start + len(tile), str(linear.node.outputs[0].name)

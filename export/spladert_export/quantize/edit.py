@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,15 @@ from .sites import Floats
 # products u8 * s8 in 16 bits and saturates (microsoft/onnxruntime#14642): 2 * 255 * 64 = 32,640 still fits, so that
 # every CPU computes the same integers.
 WEIGHT_LIMIT = 64
+
+
+@dataclass(frozen=True)
+class QuantizedActivation:
+    """uint8 integers of an activation with its scale and zero point."""
+
+    integers: ir.Value
+    scale: ir.Value
+    zero_point: ir.Value
 
 
 def quantize_weight(weight: Floats) -> tuple[NDArray[np.int8], Floats]:

@@ -11,8 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .calibrate import Observed
-from .decoder import QuantizedActivation, Table, quantize_decoder
-from .edit import add_constant, put_in_place, quantize_weight
+from .edit import QuantizedActivation, add_constant, put_in_place, quantize_weight
 from .sites import Floats, Site
 from .smooth import STRENGTHS, smoothing_factors
 
@@ -74,18 +73,20 @@ def _round_trip(x: Floats, scale: float, zero_point: int) -> Floats:
     return np.asarray((np.clip(np.rint(x / scale) + zero_point, 0, 255) - zero_point) * scale, dtype=np.float32)
 
 
-def replace_int8(graph: ir.Graph, site: Site, choice: Int8Choice, table: Table | None) -> None:
-    """One QuantizeLinear for the site, then an integer product for each of its linear layers."""
+def quantize_activation(graph: ir.Graph, site: Site, choice: Int8Choice) -> QuantizedActivation:
+    """One QuantizeLinear for the site, ahead of its layers."""
     name = site.name
     scale = add_constant(graph, f"{name}.scale", np.array(choice.scale, np.float32))
     zero_point = add_constant(graph, f"{name}.zero_point", np.array(choice.zero_point, np.uint8))
     quantize = ir.node("QuantizeLinear", [site.activation, scale, zero_point])
     quantize.outputs[0].name = f"{name}.uint8"
     graph.insert_before(site.linears[0].node, quantize)
-    x = QuantizedActivation(quantize.outputs[0], scale, zero_point)
-    if site.is_decoder:
-        quantize_decoder(graph, site, x, table)
-        return
+    return QuantizedActivation(quantize.outputs[0], scale, zero_point)
+
+
+def replace_int8(graph: ir.Graph, site: Site, choice: Int8Choice) -> None:
+    """An integer product in the place of each of the site's linear layers."""
+    x = quantize_activation(graph, site, choice)
     for linear in site.linears:
         integers, scales = quantize_weight(linear.weight)
         output = str(linear.node.outputs[0].name)
