@@ -47,6 +47,12 @@ def read_triplets(data: Path) -> list[Triplet]:
     return [Triplet(row["anchor"], row["entailment"], row["contradiction"]) for row in rows]
 
 
+def read_scored_sentences(file: Path) -> tuple[list[str], list[str], list[float]]:
+    """Both sentences of every pair, and people's score of their similarity."""
+    rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()[1:]]
+    return [row[1] for row in rows], [row[2] for row in rows], [float(row[0]) for row in rows]
+
+
 def read_retrieval_set(folder: Path) -> RetrievalSet:
     relevant: dict[str, dict[str, int]] = {}
     for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
