@@ -22,7 +22,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 import tokenizer as word_piece
 from config import Config, Contrastive, MaskedLM, Phase, Regression, Shape, Teacher, shared_data
-from data import Pair, split_pairs, validation_set
+from data import Pair, split_pairs, validation_set, without_held_out
 from loop import Schedule, train
 from model import build, encode, save_checkpoint
 from pretrain import masked_lm_step
@@ -144,6 +144,8 @@ def test_held_out_passages_are_in_no_training_pair(corpus: Corpus, tmp_path: Pat
     kept, held_out = split_pairs(corpus.pairs, 0.25, seed=1)
     assert len(held_out) == 6
     assert not {pair.passage for pair in kept} & {pair.passage for pair in held_out}
+    seen = without_held_out([held_out[0].query, held_out[1].passage[:20], "다른 글", *corpus.sentences], held_out)
+    assert seen == ["다른 글", *corpus.sentences]
     retrieval = validation_set(corpus.pairs, held_out, "made up")
     assert len(retrieval.passages) == len({pair.passage for pair in corpus.pairs})
     tokenizer = make_tokenizer(corpus.texts(), tmp_path, SETTINGS)

@@ -74,6 +74,13 @@ def split_pairs(pairs: list[Pair], held_out: float, seed: int) -> tuple[list[Pai
     return train, [pair for pair in pairs if pair.passage in kept_back]
 
 
+def without_held_out(sentences: list[str], held_out: list[Pair]) -> list[str]:
+    """Sentences that are neither a held-out question nor part of a held-out passage (short ones are common)."""
+    questions = {pair.query for pair in held_out}
+    passages = "\n".join(sorted({pair.passage for pair in held_out}))
+    return [text for text in sentences if text not in questions and not (len(text) > 12 and text in passages)]
+
+
 def validation_set(pairs: list[Pair], held_out: list[Pair], source: str) -> RetrievalSet:
     """Held-out queries of one source against every passage of that source, trained on or not."""
     passages = sorted({pair.passage for pair in pairs if pair.source == source})

@@ -2,8 +2,8 @@
 
     SPLADERT_SHARED=../shared python training/run.py --work /tmp/spladert-training
 
-Each stage keeps its state in the work folder, in a file named after all the settings it depends on; run again after
-an interruption, it goes on from there, and after a change of settings, from the last stage that they leave as it was.
+Each stage keeps its state in the work folder, in a file named after the texts and settings it depends on; run again
+after an interruption, it goes on from there, and after a change of settings, from the last stage left as it was.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from data import (
     read_triplets,
     split_pairs,
     validation_set,
+    without_held_out,
 )
 from lexical import bm25_passages, counts, encode_ids, inverse_document_frequency, presence
 from loop import Schedule, train
@@ -48,7 +49,7 @@ EXAMPLES = ("손해배상", "인공지능", "당뇨병", "계약서", "당뇨병
 
 @dataclass(frozen=True)
 class Corpus:
-    """Training text as strings; the validation pairs' passages and queries are in none of it."""
+    """Training text as strings; held-out questions, and sentences of held-out passages, are in none of it."""
 
     sentences: list[str]
     passages: list[str]
@@ -65,7 +66,7 @@ def read_corpus(data: Path, config: Config) -> tuple[Corpus, dict[str, Retrieval
     pairs = read_pairs(data)
     kept, held_out = split_pairs(pairs, config.held_out, config.seed)
     triplets = [(t.anchor, t.positive, t.negative) for t in read_triplets(data)]
-    sentences = read_sentences(data)
+    sentences = without_held_out(read_sentences(data), held_out)
     corpus = Corpus(sentences, sorted({pair.passage for pair in kept}), kept, triplets)
     sets = {f"validation, {source}": validation_set(pairs, held_out, source) for source in ("tydiqa_ko", "hrc")}
     sets["test, tydi_retrieval"] = read_retrieval_set(data / "tydi_retrieval")
@@ -78,8 +79,12 @@ def stage_file(work: Path, name: str, *settings: object) -> Path:
     return work / f"{stem}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}.{suffix}"
 
 
+def fingerprint(texts: list[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
 def make_tokenizer(texts: list[str], work: Path, config: Config) -> Tokenizer:
-    file = stage_file(work, "tokenizer.json", config.shape.vocab_size, config.alphabet)
+    file = stage_file(work, "tokenizer.json", fingerprint(texts), config.shape.vocab_size, config.alphabet)
     if not file.is_file():
         trained = word_piece.train(texts, config.shape.vocab_size, config.alphabet)
         found, wanted = trained.get_vocab_size(), config.shape.vocab_size
@@ -91,8 +96,7 @@ def make_tokenizer(texts: list[str], work: Path, config: Config) -> Tokenizer:
     return Tokenizer.from_file(str(file))
 
 
-def _embedding(ids: list[list[int]], work: Path, config: Config) -> np.ndarray:
-    file = stage_file(work, "embedding.npy", config.shape.vocab_size, config.alphabet, config.shape.hidden)
+def _embedding(ids: list[list[int]], file: Path, config: Config) -> np.ndarray:
     if not file.is_file():
         np.save(file, co_occurrence_embedding(ids, config.shape.vocab_size, config.shape.hidden))
     stored: np.ndarray = np.load(file)
@@ -110,8 +114,10 @@ def train_model(
     def ids_of(texts: list[str]) -> list[list[int]]:
         return encode_ids(tokenizer, texts, 10_000)
 
-    all_ids = ids_of(corpus.texts())
-    embedding = _embedding(all_ids, work, config)
+    texts = corpus.texts()
+    all_ids = ids_of(texts)
+    done: tuple[object, ...] = (fingerprint(texts), config.alphabet, config.shape)
+    embedding = _embedding(all_ids, stage_file(work, "embedding.npy", *done), config)
     model = build(config.shape, config.max_length, config.seed)
     with torch.no_grad():
         model.model.embeddings.tok_embeddings.weight.copy_(torch.from_numpy(embedding))
@@ -119,14 +125,7 @@ def train_model(
     settings = config.masked_lm
     schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.weight_decay)
     step = masked_lm_step(model, windows(all_ids, config.max_length), settings, config.seed)
-    done: tuple[object, ...] = (
-        config.seed,
-        config.max_length,
-        config.held_out,
-        config.alphabet,
-        config.shape,
-        settings,
-    )
+    done += (config.seed, config.max_length, settings)
     train(model, schedule, step, stage_file(work, "1-masked-lm.pt", *done))
 
     longest = config.max_length - 2

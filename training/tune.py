@@ -36,15 +36,9 @@ def trials() -> dict[str, Config]:
     base = Config()
     wide = replace(base, shape=Shape(vocab_size=16_000, hidden=256, intermediate=384, heads=4))
     deep = replace(base, shape=replace(base.shape, layers=6))
-    return {
-        "24k x 192, 4 layers": short(base),
-        "24k x 192, 4 layers, no contrastive phase": short(base, phases=()),
-        "16k x 256, 4 layers": short(wide),
-        "16k x 256, 4 layers, no contrastive phase": short(wide, phases=()),
-        "24k x 192, 6 layers": short(deep),
-        "24k x 192, 6 layers, no contrastive phase": short(deep, phases=()),
-        "24k x 192, 4 layers, masked LM 10, regression 110": short(base, masked_lm=10, regression=110),
-    }
+    shapes = {"24k x 192, 4 layers": base, "16k x 256, 4 layers": wide, "24k x 192, 6 layers": deep}
+    lexical = {f"{name}, no contrastive phase": short(config, phases=()) for name, config in shapes.items()}
+    return lexical | {name: short(config) for name, config in shapes.items()}
 
 
 def main() -> None:
