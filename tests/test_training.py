@@ -84,7 +84,7 @@ def test_every_stage_runs_and_the_seed_decides_the_weights(corpus: Corpus, tmp_p
     first = trained(corpus, tmp_path / "a")
     assert all(torch.isfinite(tensor).all() for tensor in first.values())
     assert same(first, trained(corpus, tmp_path / "a"))  # from the kept stages
-    for other in ("b", "c"):  # the tokenizers library breaks ties at random: the seed is that of the weights
+    for other in ("b", "c"):  # training a tokenizer does not repeat exactly; the seed is that of the weights
         (tmp_path / other).mkdir()
         (file,) = (tmp_path / "a").glob("tokenizer-*.json")
         shutil.copy(file, tmp_path / other)
