@@ -109,10 +109,13 @@ class Config:
 
 
 def shared_data() -> Path:
-    """The folder with the training data: `$SPLADERT_SHARED/data`, by default `../shared/data` of the project's root."""
+    """The folder with the training data: `$SPLADERT_SHARED/data`, by default `../shared/data` of the project's root.
+
+    Ends the script with one line that says what to do where it is absent.
+    """
     root = Path(os.environ.get("SPLADERT_SHARED", HERE.parent.parent / "shared"))
     if not (root / "data" / "sentences.txt").is_file():
-        raise FileNotFoundError(
+        raise SystemExit(
             f"no training data in {root / 'data'}: set SPLADERT_SHARED to the folder that holds data/sentences.txt"
         )
     return root / "data"

@@ -47,6 +47,12 @@ def read_triplets(data: Path) -> list[Triplet]:
     return [Triplet(row["anchor"], row["entailment"], row["contradiction"]) for row in rows]
 
 
+def read_scored_sentences(file: Path) -> tuple[list[str], list[str], list[float]]:
+    """Both sentences of every pair, and people's score of their similarity."""
+    rows = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()[1:]]
+    return [row[1] for row in rows], [row[2] for row in rows], [float(row[0]) for row in rows]
+
+
 def read_retrieval_set(folder: Path) -> RetrievalSet:
     relevant: dict[str, dict[str, int]] = {}
     for line in (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()[1:]:
@@ -66,6 +72,13 @@ def split_pairs(pairs: list[Pair], held_out: float, seed: int) -> tuple[list[Pai
     kept_back = set(passages[: int(len(passages) * held_out)])
     train = [pair for pair in pairs if pair.passage not in kept_back]
     return train, [pair for pair in pairs if pair.passage in kept_back]
+
+
+def without_held_out(sentences: list[str], held_out: list[Pair]) -> list[str]:
+    """Sentences that are neither a held-out question nor part of a held-out passage (short ones are common)."""
+    questions = {pair.query for pair in held_out}
+    passages = "\n".join(sorted({pair.passage for pair in held_out}))
+    return [text for text in sentences if text not in questions and not (len(text) > 12 and text in passages)]
 
 
 def validation_set(pairs: list[Pair], held_out: list[Pair], source: str) -> RetrievalSet:

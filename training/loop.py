@@ -59,7 +59,8 @@ def train(
     if first >= schedule.steps:
         return
     model.train()
-    started, sums, seen = time.monotonic(), {}, 0
+    sums: dict[str, float] = {}
+    started, seen = time.monotonic(), 0
     for step in range(first, schedule.steps):
         for group in optimizer.param_groups:
             group["lr"] = _rate(schedule, step)

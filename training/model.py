@@ -20,6 +20,17 @@ from tokenizer import CLS, PAD, SEP
 MARGIN = 0.2  # logits this close below zero are trained too
 
 
+def fast_dtype() -> torch.dtype:
+    """bfloat16 where the CPU multiplies it; elsewhere PyTorch emulates it, 17 times slower than float32 on AVX2."""
+    can = torch.cpu.get_capabilities()
+    return torch.bfloat16 if can.get("avx512_bf16") or can.get("bf16") else torch.float32
+
+
+def autocast() -> torch.autocast:
+    dtype = fast_dtype()
+    return torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
+
+
 def build(shape: Shape, max_length: int, seed: int) -> ModernBertForMaskedLM:
     torch.manual_seed(seed)
     return ModernBertForMaskedLM(
@@ -50,24 +61,25 @@ def co_occurrence_embedding(ids: list[list[int]], vocab_size: int, width: int, w
         near = (left >= 0) & (right >= 0) & (text[:-distance] == text[distance:])
         weights = np.full(int(near.sum()), 1.0 / distance, np.float32)
         total = total + sparse.csr_matrix((weights, (left[near], right[near])), shape=total.shape)
-    total = (total + total.T).tocoo()
-    marginal = np.asarray(total.sum(1)).ravel()
+    both = (total + total.T).tocoo()
+    marginal = np.asarray(both.sum(1)).ravel()
     context = marginal**0.75 / (marginal**0.75).sum()
-    information = np.log(total.data / (marginal[total.row] * context[total.col]) + 1e-12)
+    information = np.log(both.data / (marginal[both.row] * context[both.col]) + 1e-12)
     keep = information > 0
-    ppmi = sparse.csr_matrix((information[keep], (total.row[keep], total.col[keep])), shape=total.shape)
+    ppmi = sparse.csr_matrix((information[keep], (both.row[keep], both.col[keep])), shape=both.shape)
     left_vectors, strengths, _ = svds(ppmi.astype(np.float32), k=width, random_state=0)
     vectors = left_vectors * np.sqrt(strengths)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     noise = np.random.default_rng(0).normal(size=vectors.shape)
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     mixed = vectors / np.maximum(norms, 1e-6) + 0.5 * noise
-    return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+    unit: np.ndarray = (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def hidden_states(model: ModernBertForMaskedLM, ids: Tensor, mask: Tensor) -> Tensor:
     """States just before the decoder; a padded position repeats the first token's, so that a maximum ignores it."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with autocast():
         hidden = model.head(model.model(input_ids=ids, attention_mask=mask).last_hidden_state)
     hidden = hidden.float()  # [B, S, H]
     return torch.where(mask.bool().unsqueeze(-1), hidden, hidden[:, :1])
@@ -75,9 +87,9 @@ def hidden_states(model: ModernBertForMaskedLM, ids: Tensor, mask: Tensor) -> Te
 
 @torch.no_grad()
 def _max_logits(hidden: Tensor, weight: Tensor, texts_at_once: int = 16) -> Tensor:
-    """Largest logit of each vocabulary entry over the tokens, in bfloat16, without the bias."""
-    narrow, codes = weight.to(torch.bfloat16).T, hidden.to(torch.bfloat16)
-    rows = [(part @ narrow).amax(1) for part in codes.split(texts_at_once)]  # [b, S, V] -> [b, V]
+    """Largest logit of each vocabulary entry over the tokens, in the fast type, without the bias."""
+    matrix, states = weight.to(fast_dtype()).T, hidden.to(fast_dtype())
+    rows = [(part @ matrix).amax(1) for part in states.split(texts_at_once)]  # [b, S, V] -> [b, V]
     return torch.cat(rows).float()
 
 
@@ -133,7 +145,8 @@ def encode(model: ModernBertForMaskedLM, ids: list[list[int]], batch: int = 32) 
     for start in range(0, len(order), batch):
         padded, mask = pad([ids[i] for i in order[start : start + batch]])
         logits = model(input_ids=padded, attention_mask=mask).logits
-        weights = (torch.log1p(F.relu(logits)) * mask.unsqueeze(-1)).amax(1)
+        largest = logits.masked_fill_(~mask.bool().unsqueeze(-1), 0.0).amax(1)  # before the activation: it is monotone
+        weights = torch.log1p(F.relu(largest))
         found.append(sparse.csr_matrix(weights.numpy()))
     model.train()
     return sparse.vstack(found).tocsr()[np.argsort(order)]

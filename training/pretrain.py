@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers import ModernBertForMaskedLM
 
 from config import MaskedLM
-from model import pad
+from model import autocast, pad
 from tokenizer import CLS, MASK, SEP, SPECIAL
 
 
@@ -52,7 +52,7 @@ def masked_lm_step(
         kind = torch.rand(labels.shape, generator=chance)
         random_ids = torch.randint(len(SPECIAL), model.config.vocab_size, labels.shape, generator=chance)
         ids[chosen] = torch.where(kind < 0.8, torch.tensor(MASK), torch.where(kind < 0.9, random_ids, labels))
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             hidden = model.model(input_ids=ids, attention_mask=mask).last_hidden_state[chosen]
             logits = model.decoder(model.head(hidden))
         loss = F.cross_entropy(logits.float(), labels)

@@ -2,15 +2,17 @@
 
     SPLADERT_SHARED=../shared python training/run.py --work /tmp/spladert-training
 
-Each stage keeps its state in the work folder; run again after an interruption, it goes on from there.
+Each stage keeps its state in the work folder, in a file named after the texts and settings it depends on; run again
+after an interruption, it goes on from there, and after a change of settings, from the last stage left as it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +24,32 @@ from transformers import ModernBertForMaskedLM
 import tokenizer as word_piece
 from config import CHECKPOINT, Config, shared_data
 from contrastive import Material, contrastive_step, similar_passages
-from data import Pair, RetrievalSet, read_pairs, read_retrieval_set, read_sentences, read_triplets, split_pairs
-from data import validation_set as held_out_set
+from data import (
+    Pair,
+    RetrievalSet,
+    read_pairs,
+    read_retrieval_set,
+    read_scored_sentences,
+    read_sentences,
+    read_triplets,
+    split_pairs,
+    validation_set,
+    without_held_out,
+)
 from lexical import bm25_passages, counts, encode_ids, inverse_document_frequency, presence
 from loop import Schedule, train
 from model import build, co_occurrence_embedding, encode, save_checkpoint
 from pretrain import masked_lm_step, windows
 from regress import TextPool, regression_step
 from teacher import LexicalTeacher, make_teacher
-from validate import score
+from validate import score, similarity_agreement
 
 EXAMPLES = ("손해배상", "인공지능", "당뇨병", "계약서", "당뇨병 치료 방법")
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Training text as strings; the validation pairs' passages and queries are in none of it."""
+    """Training text as strings; held-out questions, and sentences of held-out passages, are in none of it."""
 
     sentences: list[str]
     passages: list[str]
@@ -54,25 +66,41 @@ def read_corpus(data: Path, config: Config) -> tuple[Corpus, dict[str, Retrieval
     pairs = read_pairs(data)
     kept, held_out = split_pairs(pairs, config.held_out, config.seed)
     triplets = [(t.anchor, t.positive, t.negative) for t in read_triplets(data)]
-    sentences = read_sentences(data)
+    sentences = without_held_out(read_sentences(data), held_out)
     corpus = Corpus(sentences, sorted({pair.passage for pair in kept}), kept, triplets)
-    sets = {f"validation, {source}": held_out_set(pairs, held_out, source) for source in ("tydiqa_ko", "hrc")}
+    sets = {f"validation, {source}": validation_set(pairs, held_out, source) for source in ("tydiqa_ko", "hrc")}
     sets["test, tydi_retrieval"] = read_retrieval_set(data / "tydi_retrieval")
     return corpus, sets
 
 
-def _tokenizer(texts: list[str], work: Path, config: Config) -> Tokenizer:
-    file = work / "tokenizer.json"
+def stage_file(work: Path, name: str, *settings: object) -> Path:
+    """Where a stage keeps what it made; other settings give another file."""
+    stem, suffix = name.split(".")
+    return work / f"{stem}-{hashlib.sha256(repr(settings).encode()).hexdigest()[:8]}.{suffix}"
+
+
+def fingerprint(texts: list[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def make_tokenizer(texts: list[str], work: Path, config: Config) -> Tokenizer:
+    file = stage_file(work, "tokenizer.json", fingerprint(texts), config.shape.vocab_size, config.alphabet)
     if not file.is_file():
-        word_piece.train(texts, config.shape.vocab_size, config.alphabet).save(str(file))
+        trained = word_piece.train(texts, config.shape.vocab_size, config.alphabet)
+        found, wanted = trained.get_vocab_size(), config.shape.vocab_size
+        if found != wanted:
+            raise ValueError(
+                f"the texts give {found} word pieces, not the vocab_size of {wanted}: choose less, or add text"
+            )
+        trained.save(str(file))
     return Tokenizer.from_file(str(file))
 
 
-def _embedding(ids: list[list[int]], work: Path, config: Config) -> np.ndarray:
-    file = work / "embedding.npy"
+def _embedding(ids: list[list[int]], file: Path, config: Config) -> np.ndarray:
     if not file.is_file():
         np.save(file, co_occurrence_embedding(ids, config.shape.vocab_size, config.shape.hidden))
-    return np.load(file)
+    stored: np.ndarray = np.load(file)
+    return stored
 
 
 def _starts_word(tokenizer: Tokenizer) -> np.ndarray:
@@ -86,8 +114,10 @@ def train_model(
     def ids_of(texts: list[str]) -> list[list[int]]:
         return encode_ids(tokenizer, texts, 10_000)
 
-    all_ids = ids_of(corpus.texts())
-    embedding = _embedding(all_ids, work, config)
+    texts = corpus.texts()
+    all_ids = ids_of(texts)
+    done: tuple[object, ...] = (fingerprint(texts), config.alphabet, config.shape)
+    embedding = _embedding(all_ids, stage_file(work, "embedding.npy", *done), config)
     model = build(config.shape, config.max_length, config.seed)
     with torch.no_grad():
         model.model.embeddings.tok_embeddings.weight.copy_(torch.from_numpy(embedding))
@@ -95,7 +125,8 @@ def train_model(
     settings = config.masked_lm
     schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.weight_decay)
     step = masked_lm_step(model, windows(all_ids, config.max_length), settings, config.seed)
-    train(model, schedule, step, work / "1-masked-lm.pt")
+    done += (config.seed, config.max_length, settings)
+    train(model, schedule, step, stage_file(work, "1-masked-lm.pt", *done))
 
     longest = config.max_length - 2
     teacher = make_teacher(tokenizer, [row[:longest] for row in all_ids], embedding, config.teacher)
@@ -110,17 +141,20 @@ def train_model(
     schedule = Schedule(regression.steps, regression.learning_rate, regression.warmup, regression.weight_decay)
     pool = TextPool(sentences, passages, queries)
     step = regression_step(model, pool, teacher, starts_word, regression, config.max_length, config.seed)
-    train(model, schedule, step, work / "2-lexical.pt")
+    done += (config.teacher, regression)
+    train(model, schedule, step, stage_file(work, "2-lexical.pt", *done))
 
     cut = [row[:longest] for row in queries], [row[:longest] for row in positives]
     triplets = list(zip(*(ids_of([triplet[side] for triplet in corpus.triplets]) for side in range(3)), strict=True))
     negatives = similar_passages(teacher, *cut)
     material = Material(sentences, passages, pairs, triplets, negatives, starts_word)
     contrast = config.contrastive
+    done += (replace(contrast, phases=()),)
     for number, phase in enumerate(contrast.phases, start=1):
+        done += (phase,)
         schedule = Schedule(phase.steps, phase.learning_rate, contrast.warmup, contrast.weight_decay)
         step = contrastive_step(model, material, teacher, phase, contrast, config.max_length, config.seed)
-        train(model, schedule, step, work / f"3-phase-{number}.pt")
+        train(model, schedule, step, stage_file(work, f"3-phase-{number}.pt", *done))
     return model, teacher
 
 
@@ -146,11 +180,22 @@ def evaluate(
     model: ModernBertForMaskedLM, tokenizer: Tokenizer, retrieval: RetrievalSet, max_length: int
 ) -> dict[str, float]:
     """The card's encode() on every query and passage, then exact search."""
-    vectors = []
-    for texts in (retrieval.queries, retrieval.passages):
-        ids = encode_ids(tokenizer, list(texts.values()), max_length - 2)
-        vectors.append(encode(model, [[word_piece.CLS, *row, word_piece.SEP] for row in ids]))
-    return score(vectors[0], vectors[1], retrieval) | _active(vectors[0], vectors[1])
+    queries = vectors_of(model, tokenizer, list(retrieval.queries.values()), max_length)
+    passages = vectors_of(model, tokenizer, list(retrieval.passages.values()), max_length)
+    return score(queries, passages, retrieval) | _active(queries, passages)
+
+
+def vectors_of(
+    model: ModernBertForMaskedLM, tokenizer: Tokenizer, texts: list[str], max_length: int
+) -> sparse.csr_matrix:
+    ids = encode_ids(tokenizer, texts, max_length - 2)
+    return encode(model, [[word_piece.CLS, *row, word_piece.SEP] for row in ids])
+
+
+def sentence_agreement(model: ModernBertForMaskedLM, tokenizer: Tokenizer, file: Path, max_length: int) -> float:
+    left, right, human = read_scored_sentences(file)
+    vectors = [vectors_of(model, tokenizer, side, max_length) for side in (left, right)]
+    return similarity_agreement(vectors[0], vectors[1], human)
 
 
 def expansions(model: ModernBertForMaskedLM, tokenizer: Tokenizer, text: str, top: int = 12) -> str:
@@ -169,7 +214,7 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
 
     corpus, sets = read_corpus(shared_data(), config)
-    tokenizer = _tokenizer(corpus.texts(), arguments.work, config)
+    tokenizer = make_tokenizer(corpus.texts(), arguments.work, config)
     model, teacher = train_model(corpus, tokenizer, arguments.work, config)
     save_checkpoint(model, arguments.output)
     word_piece.save(tokenizer, arguments.output, config.max_length)
@@ -179,6 +224,8 @@ def main() -> None:
         measured = {"model": evaluate(stored, tokenizer, retrieval, config.max_length)}
         measured |= baselines(tokenizer, retrieval, teacher, config.max_length - 2)
         print(name, json.dumps(measured, ensure_ascii=False))
+    agreement = sentence_agreement(stored, tokenizer, shared_data() / "sts_dev.tsv", config.max_length)
+    print("validation, sts_dev, Spearman", agreement)
     for text in EXAMPLES:
         print(text, "->", expansions(stored, tokenizer, text))
 

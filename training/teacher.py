@@ -40,7 +40,8 @@ class LexicalTeacher:
         implied = (own @ self.implied).tocsr()
         implied.data = np.minimum(implied.data, settings.implied_limit)
         strength = own.maximum(implied).toarray()
-        return strength * (self.idf * self.emphasis)
+        weights: np.ndarray = strength * (self.idf * self.emphasis)
+        return weights
 
 
 def _word(piece: str) -> str:
