@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .binding import Lane, Lanes, Layout
 from .libraries import load_libraries, missing_error
 from .manifest import Manifest, Variant
@@ -73,7 +75,10 @@ def start_tensorrt(
     def start(folder: Path) -> Any:
         options = {PROVIDERS["tensorrt"]: provider_options(manifest, folder)}
         config = {"session.record_ep_graph_assignment_info": "1"}
-        return start_session(graph, "tensorrt", list(providers), threads, options, config)
+        session = start_session(graph, "tensorrt", list(providers), threads, options, config)
+        one = np.ones((1, 1), np.int64)
+        session.run(None, {"input_ids": one * manifest.pad_token_id, "attention_mask": one})  # what is lazy, now
+        return session
 
     key = engine_key(manifest, variant, str(ort.__version__))
     return prepare_engine(engines_root(), variant.name, key, start, on_build=on_build)
