@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -19,9 +18,10 @@ logger = logging.getLogger("spladert")
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-# (target, precision) of the variants a device can run, best first. On CPUs whose int8 products saturate, fp32 is.
+# (target, precision) of the variants a device can run, best first. int8 is the fastest with VNNI and without, and exact
+# on both, for its weights have 7 bits; int4 is the smallest.
 VARIANTS = {
-    "cpu": (("cpu", "int8"), ("cpu", "fp32")),
+    "cpu": (("cpu", "int8"), ("cpu", "fp32"), ("cpu", "int4")),
     "cuda": (("cuda", "fp16"), ("cuda", "fp32"), ("cpu", "fp32")),
     "tensorrt": (("tensorrt", "fp16"), ("tensorrt", "int8")),
 }
@@ -97,21 +97,6 @@ def _has_nvidia_gpu() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*")) or os.name == "nt"
 
 
-def int8_is_exact() -> bool:
-    """Whether onnxruntime multiplies uint8 by int8 without saturation on this CPU.
-
-    x86 without VNNI sums pairs of products in 16 bits, which overflow (microsoft/onnxruntime#14642); with VNNI, and on
-    ARM, sums are 32 bits wide. Where the CPU's flags cannot be read, they are taken to be missing.
-    """
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        return True
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return "avx512_vnni" in flags or "avx_vnni" in flags
-
-
 def choose_variant(manifest: Manifest, device: str, precision: str | None) -> Variant:
     """The bundle's variant for a device: the asked precision, else the best one for the device.
 
@@ -119,16 +104,8 @@ def choose_variant(manifest: Manifest, device: str, precision: str | None) -> Va
         BundleError: the bundle has no such variant.
     """
     by_kind = {(variant.target, variant.precision): variant for variant in manifest.variants}
-    kinds = VARIANTS[device]
-    if device == "cpu" and not int8_is_exact():
-        kinds = tuple(sorted(kinds, key=lambda kind: kind[1] == "int8"))
-    for kind in kinds:
+    for kind in VARIANTS[device]:
         if kind in by_kind and precision in (None, kind[1]):
-            if kind == ("cpu", "int8") and not int8_is_exact():
-                logger.warning(
-                    "this CPU has no VNNI: its int8 products saturate, so vectors may differ from the measured ones; "
-                    "a bundle with precision fp32 is safe here"
-                )
             return by_kind[kind]
     have = ", ".join(v.name for v in manifest.variants) or "none"
     what = f"precision {precision!r}" if precision is not None else "variant"

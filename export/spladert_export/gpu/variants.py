@@ -18,12 +18,10 @@ from spladert.manifest import Manifest, Variant
 from spladert.tokenizer import load_tokenizer, tokenize
 
 from ..bundle_writer import describe_file
-from ..checkpoint import Checkpoint
-from ..fidelity import Fidelity
+from ..gate import ATTEMPTS, Gate, Verdict, enforce, judge, order_of_return
 from ..onnx_writer import write_graph
 from ..quantize import find_sites, observe
 from ..quantize.calibrate import Observed
-from ..verification import verify
 from . import plain, qdq
 from .cuda import lower_for_cuda
 from .emulate import emulate_half
@@ -38,8 +36,6 @@ GPU_VARIANTS = {
 }
 HEADROOM = 16  # times what calibration texts reach must fit fp16, or a value stays fp32
 MOST_TOP_K = 3840  # TensorRT's TopK takes no more (NVIDIA/TensorRT#4244)
-GOAL_DRIFT = 0.01  # of dot products; for less, more layers are given back to fp16
-ATTEMPTS = (0, 1, 2, 4, 8)  # layers given back until int8 reaches the goal
 MEASURED_ON = "CPUExecutionProvider, in fp32 with every fp16 value rounded to fp16"
 
 
@@ -48,11 +44,8 @@ class Job:
     """What the variants are made from; `fp32` is the CPU's fp32 graph in the bundle's folder."""
 
     fp32: Path
-    checkpoint: Checkpoint
     manifest: Manifest
-    texts: Sequence[str]
-    least_overlap: float
-    allow_loss: bool
+    gate: Gate
     progress: Callable[[str], None]
 
 
@@ -73,40 +66,36 @@ def make_gpu_variant(job: Job, name: str) -> Variant:
         ExportError: a weight does not fit fp16, or the variant loses too much and loss is not allowed.
     """
     target, precision = GPU_VARIANTS[name]
-    token_ids = tokenize(load_tokenizer(job.checkpoint.tokenizer_json(), job.manifest.max_length), job.texts)
+    tokenizer = load_tokenizer(job.gate.checkpoint.tokenizer_json(), job.manifest.max_length)
+    token_ids = tokenize(tokenizer, job.gate.texts)
     job.progress(f"calibrate {target} {precision}")
     if precision == "int8":
-        variant, fidelity = _int8(job, observe(job.fp32, token_ids), token_ids)
+        variant, verdict = _int8(job, observe(job.fp32, token_ids), token_ids)
     else:
-        variant, fidelity = _write(job, target, precision, ir.load(job.fp32), token_ids, {})
-    if fidelity.top10_overlap < job.least_overlap and not job.allow_loss:
-        raise ExportError(
-            f"the {target} {precision} variant keeps {fidelity.top10_overlap:.2%} of the 10 heaviest entries on the "
-            f"calibration texts (limit {job.least_overlap:.0%}); accept it with --allow-loss, or leave it out"
-        )
-    return replace(variant, fidelity=fidelity.to_dict())
+        variant, verdict = _write(job, target, precision, ir.load(job.fp32), token_ids, {})
+    enforce(job.gate, f"{target} {precision}", verdict)
+    return replace(variant, fidelity=verdict.report)
 
 
-def _int8(job: Job, observed: dict[str, Observed], token_ids: Sequence[Sequence[int]]) -> tuple[Variant, Fidelity]:
+def _int8(job: Job, observed: dict[str, Observed], token_ids: Sequence[Sequence[int]]) -> tuple[Variant, Verdict]:
     candidates: list[str] = []
     for count in ATTEMPTS:
         graph = ir.load(job.fp32)
         keep = candidates[:count]
         choices = qdq.insert_qdq(graph, observed, keep)
         RemoveUnusedNodesPass()(graph)
-        if not candidates:  # the head's dense layer first, as nothing averages its error out; then by their own error
-            head = [site.name for site in find_sites(ir.load(job.fp32)) if not site.is_decoder][-1]
-            others = sorted((c for c in choices if c.site != head), key=lambda choice: -choice.error)
-            candidates = [head, *(choice.site for choice in others)]
-        variant, fidelity = _write(job, "tensorrt", "int8", graph, token_ids, qdq.settings(choices, keep))
-        if fidelity.top10_overlap >= job.least_overlap and fidelity.dot_product_drift <= GOAL_DRIFT:
+        if not candidates:
+            layers = [site.name for site in find_sites(ir.load(job.fp32)) if not site.is_decoder]
+            candidates = order_of_return(layers, {choice.site: choice.error for choice in choices})
+        variant, verdict = _write(job, "tensorrt", "int8", graph, token_ids, qdq.settings(choices, keep))
+        if verdict.reaches_goal:
             break
-    return variant, fidelity
+    return variant, verdict
 
 
 def _write(
     job: Job, target: str, precision: str, graph: ir.Model, token_ids: Sequence[Sequence[int]], how: dict[str, Any]
-) -> tuple[Variant, Fidelity]:
+) -> tuple[Variant, Verdict]:
     rewrites = lower_for_cuda(graph) if target == "cuda" else plain.lower_to_plain(graph)
     RemoveUnusedNodesPass()(graph)
     largest = largest_values(graph, job.fp32.parent, token_ids)
@@ -135,8 +124,8 @@ def _makes_fp32(node: ir.Node) -> bool:
     return node.op_type != "Cast" and any(value.dtype == ir.DataType.FLOAT for value in node.outputs)
 
 
-def _measure(job: Job, variant: Variant) -> Fidelity:
-    """The variant's fidelity with its fp16 emulated on the CPU; QDQ pairs are computed as they are written."""
+def _measure(job: Job, variant: Variant) -> Verdict:
+    """What the variant keeps with its fp16 emulated on the CPU; QDQ pairs are computed as they are written."""
     with tempfile.TemporaryDirectory(dir=job.fp32.parent) as folder:
         model = ir.load(job.fp32.with_name(variant.files[0].name))
         emulate_half(model)
@@ -145,5 +134,5 @@ def _measure(job: Job, variant: Variant) -> Fidelity:
         options.log_severity_level = 3
         options.add_session_config_entry("session.disable_quant_qdq", "1")
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        tokenizer = load_tokenizer(job.checkpoint.tokenizer_json(), job.manifest.max_length)
-        return verify(SparseEncoder(job.manifest, variant, "cpu", tokenizer, session), job.checkpoint, job.texts)
+        tokenizer = load_tokenizer(job.gate.checkpoint.tokenizer_json(), job.manifest.max_length)
+        return judge(job.gate, SparseEncoder(job.manifest, variant, "cpu", tokenizer, session))
