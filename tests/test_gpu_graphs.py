@@ -252,7 +252,7 @@ def test_fidelity_is_measured_and_says_on_what(bundle: Path, name: str) -> None:
 def test_a_variant_that_loses_too_much_is_refused(
     tiny_checkpoint: Path, tmp_path: Path, calibration: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spladert_export.pipeline.LEAST_OVERLAP", 1.01)
+    monkeypatch.setattr("spladert_export.gate.LEAST_OVERLAP", 1.01)
     with pytest.raises(ExportError, match=r"cuda fp16 variant keeps \d+\.\d\d% .*--allow-loss"):
         export(tiny_checkpoint, tmp_path / "out", precisions=("fp16",), calibration=calibration)
     assert not (tmp_path / "out").exists()

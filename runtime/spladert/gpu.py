@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .binding import Lane, Lanes, Layout
-from .libraries import load_libraries, missing_error
+from .libraries import load_if_here, load_libraries, missing_error
 from .manifest import Manifest, Variant
 from .session import PROVIDERS, onnxruntime_module, start_session
 from .tensorrt import MAX_BATCH, EngineReport, engine_key, engines_root, prepare_engine, provider_options
@@ -96,6 +96,7 @@ def check_libraries(device: str) -> None:
     missing = [lib for name in names for lib in load_libraries(folder / f"libonnxruntime_providers_{name}.so")]
     if missing:
         raise missing_error(PROVIDERS[device], list(dict.fromkeys(missing)), _cuda_major())
+    load_if_here("libcudnn.so.9")  # newer CUDA providers do not link cuDNN, but use it where it is, for reductions say
 
 
 def _cuda_major() -> int | None:
