@@ -103,3 +103,30 @@ def make_checkpoint(architecture: str, folder: Path, **changes: Any) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def with_outliers(folder: Path, out: Path) -> Path:
+    """A ModernBERT checkpoint that computes the same as the one in `folder`, with outlier channels.
+
+    Three channels are 20 times as large where the layers read them, which is undone in the weights there.
+    """
+    import shutil
+
+    import torch
+    from transformers import AutoModelForMaskedLM
+
+    shutil.copytree(folder, out)
+    model = AutoModelForMaskedLM.from_pretrained(out)
+    channels = torch.tensor([3, 17, 31])
+    with torch.no_grad():
+        for number, layer in enumerate(model.model.layers):
+            if number:
+                layer.attn_norm.weight[channels] *= 20
+                layer.attn.Wqkv.weight[:, channels] /= 20
+            layer.mlp_norm.weight[channels] *= 20
+            layer.mlp.Wi.weight[:, channels] /= 20
+            half = layer.mlp.Wi.weight.shape[0] // 2
+            layer.mlp.Wi.weight[half + channels] *= 20
+            layer.mlp.Wo.weight[:, channels] /= 20
+    model.save_pretrained(out)
+    return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from spladert.cli import main
 from spladert.cli.build import describe
 from spladert.gpu import cuda_options
 from spladert.libraries import load_libraries, missing_error, needed_libraries
+from spladert.manifest import FILE_NAME
 from spladert.session import start_session
 from spladert.tensorrt import (
     RECORD,
@@ -178,6 +180,13 @@ class TestCache:
         prepare_engine(tmp_path, "e", key(), builder)
         assert builder.built == 2
 
+    def test_a_session_without_any_engine_is_an_error(self, tmp_path: Path, tiny_bundle: Path) -> None:
+        def start(folder: Path) -> Any:
+            return start_session(tiny_bundle / "cpu-fp32.onnx", "cpu", ["CPUExecutionProvider"], 1)
+
+        with pytest.raises(DeviceError, match="TensorRT built no engine of tensorrt-fp16"):
+            prepare_engine(tmp_path, "tensorrt-fp16", key(), start)
+
     def test_the_report_counts_nodes_by_provider(self, builder: Builder, tmp_path: Path) -> None:
         _, report = prepare_engine(tmp_path, "e", key(), builder)
         if report.nodes is None:
@@ -289,6 +298,9 @@ def gpu_site_packages() -> Path:
 
 LOAD = """
 import logging, sys
+if "pretend" in sys.argv:
+    import spladert.session
+    spladert.session._has_nvidia_gpu = lambda: True
 logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
 from spladert import DeviceError, SparseEncoder
 try:
@@ -299,12 +311,12 @@ except DeviceError as error:
 """
 
 
-def load_with_gpu_runtime(bundle: Path, device: str) -> subprocess.CompletedProcess[str]:
+def load_with_gpu_runtime(bundle: Path, device: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     python = gpu_python()
     if any(Path("/dev").glob("nvidia[0-9]*")):
         pytest.skip("there is an NVIDIA GPU here")
     environment = os.environ | {"PYTHONPATH": str(ROOT / "runtime")}
-    command = [python, "-c", LOAD, str(bundle), device]
+    command = [python, "-c", LOAD, str(bundle), device, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=True)
 
 
@@ -317,25 +329,32 @@ class TestOnnxruntimeGpuWithoutGpu:
             done.stderr
         )
 
+    def test_auto_runs_on_the_cpu_where_the_libraries_of_a_gpu_are_missing(self, tiny_bundle: Path) -> None:
+        done = load_with_gpu_runtime(tiny_bundle, "auto", "pretend")
+        assert done.stdout.startswith("cpu cpu-fp32 ")
+        assert (
+            "WARNING device auto: cuda does not start, running on the CPU: CUDAExecutionProvider needs " in done.stderr
+        )
+        assert "libcuda.so.1" in done.stderr
+
+    def test_auto_runs_on_the_cpu_where_the_bundle_has_nothing_for_a_gpu(self) -> None:
+        default = ROOT / "runtime" / "spladert" / "default_model"  # int8 for the CPU, and nothing else
+        done = load_with_gpu_runtime(default, "auto", "pretend")
+        assert done.stdout.startswith("cpu cpu-int8 ")
+        assert "WARNING device auto: running on the CPU: the bundle has no variant for cuda" in done.stderr
+
     def test_cuda_is_an_error_that_names_the_libraries(self, tiny_bundle: Path) -> None:
         done = load_with_gpu_runtime(tiny_bundle, "cuda")
         assert done.stdout.startswith("DeviceError: CUDAExecutionProvider needs ")
         assert "libcuda.so.1" in done.stdout
         assert "libcuda comes with the NVIDIA driver" in done.stdout
 
-    def test_tensorrt_is_an_error_that_names_the_libraries(self, tiny_bundle: Path) -> None:
-        from dataclasses import replace
-
-        from spladert.manifest import FILE_NAME
-
+    def test_tensorrt_is_an_error_that_names_the_libraries(self, tiny_bundle: Path, tmp_path: Path) -> None:
         opened = open_bundle(tiny_bundle)
-        variant = replace(opened.manifest.variants[0], name="tensorrt-fp16", target="tensorrt", precision="fp16")
-        copy = tiny_bundle.parent / "as-tensorrt"
-        if not copy.exists():
-            import shutil
-
-            shutil.copytree(tiny_bundle, copy)
-        manifest = replace(opened.manifest, variants=(variant,))
+        only = opened.manifest.variants[0]
+        variant = dataclasses.replace(only, name="tensorrt-fp16", target="tensorrt", precision="fp16")
+        copy = Path(shutil.copytree(tiny_bundle, tmp_path / "as-tensorrt"))
+        manifest = dataclasses.replace(opened.manifest, variants=(variant,))
         (copy / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
         done = load_with_gpu_runtime(copy, "tensorrt")
         assert done.stdout.startswith("DeviceError: TensorrtExecutionProvider needs ")

@@ -13,7 +13,7 @@ import numpy as np
 from .bundle import Bundle, open_bundle
 from .errors import BundleError, DeviceError, InputError
 from .manifest import Manifest, Variant
-from .session import Device, choose_device, choose_variant, start_session
+from .session import Device, choose_run, start_session
 from .tokenizer import check_texts, load_tokenizer, pad, tokenize
 from .vectors import SparseVector, SparseVectors
 
@@ -107,20 +107,20 @@ class SparseEncoder:
         threads: int | None = None,
     ) -> SparseEncoder:
         """`load` for a bundle that is open already."""
-        chosen, names = choose_device(device, providers)
+        chosen, names, variant = choose_run(bundle.manifest, device, providers, precision)
         try:
-            return cls._start(bundle, chosen, names, precision, threads)
-        except (BundleError, DeviceError) as error:
-            if device != "auto" or chosen == "cpu" or providers is not None:
+            return cls._start(bundle, variant, chosen, names, threads)
+        except DeviceError as error:
+            if device != "auto" or chosen == "cpu":
                 raise
-            logger.warning("device auto: no %s, running on the CPU: %s", chosen, error)
-            return cls._start(bundle, *choose_device("cpu", None), precision, threads)
+            logger.warning("device auto: %s does not start, running on the CPU: %s", chosen, error)
+        chosen, names, variant = choose_run(bundle.manifest, "cpu", None, precision)
+        return cls._start(bundle, variant, chosen, names, threads)
 
     @classmethod
     def _start(
-        cls, bundle: Bundle, device: str, providers: list[str], precision: str | None, threads: int | None
+        cls, bundle: Bundle, variant: Variant, device: str, providers: list[str], threads: int | None
     ) -> SparseEncoder:
-        variant = choose_variant(bundle.manifest, device, precision)
         tokenizer = load_tokenizer(bundle.tokenizer_json(), bundle.manifest.max_length)
         if tokenizer.get_vocab_size() > bundle.manifest.vocabulary_size:
             raise BundleError(

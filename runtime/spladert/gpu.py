@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .binding import Lane, Lanes, Layout
-from .libraries import load_libraries, missing_error
+from .libraries import load_if_here, load_libraries, missing_error
 from .manifest import Manifest, Variant
 from .session import PROVIDERS, onnxruntime_module, start_session
 from .tensorrt import MAX_BATCH, EngineReport, engine_key, engines_root, prepare_engine, provider_options
@@ -73,7 +75,10 @@ def start_tensorrt(
     def start(folder: Path) -> Any:
         options = {PROVIDERS["tensorrt"]: provider_options(manifest, folder)}
         config = {"session.record_ep_graph_assignment_info": "1"}
-        return start_session(graph, "tensorrt", list(providers), threads, options, config)
+        session = start_session(graph, "tensorrt", list(providers), threads, options, config)
+        one = np.ones((1, 1), np.int64)
+        session.run(None, {"input_ids": one * manifest.pad_token_id, "attention_mask": one})  # what is lazy, now
+        return session
 
     key = engine_key(manifest, variant, str(ort.__version__))
     return prepare_engine(engines_root(), variant.name, key, start, on_build=on_build)
@@ -91,6 +96,7 @@ def check_libraries(device: str) -> None:
     missing = [lib for name in names for lib in load_libraries(folder / f"libonnxruntime_providers_{name}.so")]
     if missing:
         raise missing_error(PROVIDERS[device], list(dict.fromkeys(missing)), _cuda_major())
+    load_if_here("libcudnn.so.9")  # newer CUDA providers do not link cuDNN, but use it where it is, for reductions say
 
 
 def _cuda_major() -> int | None:

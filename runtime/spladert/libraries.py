@@ -35,6 +35,11 @@ def load_libraries(provider_library: Path) -> list[str]:
         waiting = left
 
 
+def load_if_here(name: str) -> bool:
+    """Load a library that a provider opens by its name when it needs it; whether it was found."""
+    return sys.platform == "linux" and _load(name)
+
+
 def missing_error(provider: str, missing: Sequence[str], cuda: int | None) -> DeviceError:
     """What to say where libraries are missing; `cuda` is the major version of CUDA that ONNX Runtime was built for."""
     ways = list(dict.fromkeys(_how_to_get(name, cuda) for name in missing))

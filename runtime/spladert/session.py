@@ -112,6 +112,24 @@ def choose_variant(manifest: Manifest, device: str, precision: str | None) -> Va
     raise BundleError(f"the bundle has no {what} for {device}, it has {have}; export it again with that precision")
 
 
+def choose_run(
+    manifest: Manifest, device: str, providers: Sequence[str] | None, precision: str | None
+) -> tuple[str, list[str], Variant]:
+    """The device, its providers and the variant; "auto" takes the CPU where the bundle has nothing for the GPU.
+
+    Raises:
+        InputError, DeviceError, BundleError: as `choose_device` and `choose_variant`.
+    """
+    chosen, names = choose_device(device, providers)
+    try:
+        return chosen, names, choose_variant(manifest, chosen, precision)
+    except BundleError as error:
+        if device != "auto" or chosen == "cpu":
+            raise
+        logger.warning("device auto: running on the CPU: %s", error)
+    return "cpu", [PROVIDERS["cpu"]], choose_variant(manifest, "cpu", precision)
+
+
 def start_session(
     graph: Path,
     device: str,

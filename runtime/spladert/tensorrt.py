@@ -134,6 +134,9 @@ def prepare_engine(
         start: makes the session with its engine in the folder it is given: ONNX Runtime reads the engine that lies
             there, and builds one where none does.
         on_build: called before an engine is built.
+
+    Raises:
+        DeviceError: the session started, but TensorRT built nothing for it.
     """
     from filelock import FileLock
 
@@ -151,6 +154,8 @@ def prepare_engine(
         seconds = time.perf_counter() - started
         nodes, fell_back = assigned_nodes(session)
         files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+        if not files:
+            raise DeviceError(f"TensorRT built no engine of {name}: no part of the graph runs in it; use device 'cuda'")
         size = sum((folder / file).stat().st_size for file in files)
         report = EngineReport(str(folder), seconds, size, nodes, fell_back)
         record = {"key": asdict(key), "files": files, "report": asdict(report)}

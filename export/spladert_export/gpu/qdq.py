@@ -16,12 +16,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ..quantize.calibrate import Observed
+from ..quantize.int8 import RANGES
 from ..quantize.sites import Floats, Site, find_sites
-from ..quantize.smooth import divide, find_fold, smoothing_factors
+from ..quantize.smooth import STRENGTHS, divide, find_fold, smoothing_factors
 from .edit import constant
 
-STRENGTHS = (None, 0.3, 0.5, 0.65, 0.8)  # SmoothQuant's alpha, None for no smoothing; the least error wins
-RANGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # shares of the observed range; the least error wins
 LIMIT = 127  # of an int8, symmetric
 SMALLEST_SCALE = 2.0**-14  # the smallest normal fp16 number: scales are fp16 in the end
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx_ir as ir
-import onnxruntime
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from spladert import ExportError, SparseEncoder
 from spladert.manifest import Manifest, Variant
+from spladert.session import start_session
 from spladert.tokenizer import load_tokenizer, tokenize
 
 from ..bundle_writer import describe_file
@@ -130,9 +130,7 @@ def _measure(job: Job, variant: Variant) -> Verdict:
         model = ir.load(job.fp32.with_name(variant.files[0].name))
         emulate_half(model)
         path, _ = write_graph(model, Path(folder) / "emulated.onnx")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        config = {"session.disable_quant_qdq": "1"}
+        session = start_session(path, "cpu", ["CPUExecutionProvider"], None, config=config)
         tokenizer = load_tokenizer(job.gate.checkpoint.tokenizer_json(), job.manifest.max_length)
         return judge(job.gate, SparseEncoder(job.manifest, variant, "cpu", tokenizer, session))

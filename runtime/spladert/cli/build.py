@@ -11,7 +11,7 @@ import click
 
 from ..bundle import open_bundle
 from ..gpu import start_tensorrt
-from ..session import choose_device, choose_variant
+from ..session import choose_run
 from ..tensorrt import EngineReport
 from .options import stderr_console
 
@@ -34,13 +34,12 @@ def build_command(bundle: str, revision: str | None, device: str, precision: str
     other ones is never used. On standard output: its time and size, and the operators that TensorRT did not take.
     """
     opened = open_bundle(bundle, revision=revision)
-    chosen, providers = choose_device(device, None)
-    variant = choose_variant(opened.manifest, chosen, precision)
+    _, providers, variant = choose_run(opened.manifest, device, None, precision)
     with _progress(quiet=as_json) as progress:
 
         def on_build() -> None:
             if progress is not None:
-                progress.add_task(f"building {variant.name}, batch and length as in the report", total=None)
+                progress.add_task(f"building the engine of {variant.name}", total=None)
 
         graph = opened.graph(variant)
         _, report = start_tensorrt(graph, opened.manifest, variant, providers, None, on_build)

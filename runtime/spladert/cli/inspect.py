@@ -13,7 +13,7 @@ import click
 from ..bundle import Bundle, open_bundle
 from ..errors import BundleError, DependencyError, SpladertError
 from ..manifest import FILE_NAME, Variant
-from ..session import choose_device, choose_variant, onnxruntime_module
+from ..session import choose_run, onnxruntime_module
 
 
 @click.command("inspect")
@@ -59,8 +59,7 @@ def this_machine(bundle: Bundle) -> dict[str, Any]:
         return {"onnxruntime": None, "providers": [], "device": None, "variant": None, "problem": str(error)}
     facts = {"onnxruntime": ort.__version__, "providers": ort.get_available_providers()}
     try:
-        device, _ = choose_device("auto", None)
-        variant = choose_variant(bundle.manifest, device, None)
+        device, _, variant = choose_run(bundle.manifest, "auto", None, None)
     except SpladertError as error:
         return facts | {"device": None, "variant": None, "problem": str(error)}
     return facts | {"device": device, "variant": variant.name, "problem": None}
