@@ -1,13 +1,21 @@
 """Latency, throughput, memory and start-up of several engines on the same texts, each in processes of its own.
 
-    python benchmarks/make_checkpoint.py /tmp/checkpoint
-    spladert export /tmp/checkpoint /tmp/bundle --precision fp32 --precision int8 --allow-loss
-    python benchmarks/compare.py /tmp/checkpoint /tmp/bundle --rounds 5 --json results.json
+    python3 -m venv .venv-bench && .venv-bench/bin/pip install torch==2.13.0 -e '.[cpu,bench]'
+    python benchmarks/make_checkpoint.py CHECKPOINT
+    spladert export CHECKPOINT BUNDLE --precision fp32 --precision int8 --allow-loss
+    .venv-bench/bin/python benchmarks/compare.py CHECKPOINT BUNDLE --json benchmarks/results/cpu.json \
+        --plots benchmarks/results
 
-Engines take turns, round by round, so that a slow minute of the machine touches all of them; the table shows medians
-over the rounds and ratios to the first engine. Every figure is end to end, from texts to sparse vectors, tokenizing
-included. optimum needs older transformers than the export does: give the Python of an environment of its own, made by
-`pip install torch==2.13.0 'optimum-onnx[onnxruntime]'`, with --optimum-python.
+The environment of the peers is one of its own, since optimum's exporter needs transformers before version 5, and the
+export of a bundle a later one. An engine that cannot run is listed with the reason.
+
+Engines take turns, round by round, so that a slow minute of the machine touches all of them. A process loads one
+engine, encodes a text (the cold start), and then every shape: a warm-up that is discarded, and calls for --seconds, at
+least one. All get the same texts, threads and maximum length, and give the heaviest top_k ids and weights. The mix is
+one pass over --mix-texts sentences, in a process of its own; engines that do not batch by themselves get 32 texts a
+call, sorted by length, except the card's code, which gets them in their own order.
+
+--json FILE that exists already is continued if its settings are the same: rounds can be run in several calls.
 """
 
 from __future__ import annotations
@@ -15,180 +23,189 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import resource
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-MAX_LENGTH = 64
-# name: (tokens of each text, texts, repetitions in one process)
-SHAPES = {
-    "1 x 8": (8, 1, 20),
-    "1 x 16": (16, 1, 20),
-    "1 x 64": (64, 1, 8),
-    "32 x 16": (16, 32, 2),
-    "32 x 64": (64, 32, 1),
-}
-Encode = Callable[[Sequence[str]], object]
+from suite.checkpoint import portable
+from suite.engines import engine_names
+from suite.machine import describe_machine, usable_cores
+from suite.plots import draw
+from suite.processes import Launcher, run_module
+from suite.results import summarize
+from suite.tables import report
+from suite.workload import SHAPES, make_workload
+
+MEASURES = ("floors", "shapes", "mix")
 
 
-def pytorch(checkpoint: Path, bundle: Path) -> Encode:
-    """The model card's own code, for a batch."""
-    import torch
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    model = AutoModelForMaskedLM.from_pretrained(checkpoint).eval()
-
-    def encode(texts: Sequence[str]) -> object:
-        inputs = tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True, max_length=MAX_LENGTH)
-        with torch.no_grad():
-            logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
-            mask = inputs["attention_mask"].unsqueeze(-1).float()
-            weights = (torch.log1p(torch.relu(logits)) * mask).max(dim=1).values
-        return weights.topk(256)
-
-    return encode
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
-def optimum(checkpoint: Path, bundle: Path) -> Encode:
-    """optimum's ONNX export in fp32, its logits pooled in numpy, as its users write it."""
-    import numpy as np
-    from optimum.onnxruntime import ORTModelForMaskedLM
-    from transformers import AutoTokenizer
+def new_results(args: argparse.Namespace) -> dict[str, Any]:
+    """An empty results object, or what --json holds.
 
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    exported = checkpoint.with_name(f"{checkpoint.name}-optimum")
-    if not exported.exists():
-        ORTModelForMaskedLM.from_pretrained(checkpoint, export=True).save_pretrained(exported)
-    model = ORTModelForMaskedLM.from_pretrained(exported)
-
-    def encode(texts: Sequence[str]) -> object:
-        inputs = tokenizer(list(texts), return_tensors="np", padding=True, truncation=True, max_length=MAX_LENGTH)
-        mask = inputs["attention_mask"]
-        logits = model(input_ids=inputs["input_ids"], attention_mask=mask).logits
-        weights = (np.log1p(np.maximum(logits, 0)) * mask[..., None]).max(axis=1)
-        return np.argpartition(-weights, 256, axis=1)[:, :256]
-
-    return encode
-
-
-def spladert(precision: str) -> Callable[[Path, Path], Encode]:
-    def load(checkpoint: Path, bundle: Path) -> Encode:
-        from spladert import SparseEncoder
-
-        return SparseEncoder.load(bundle, device="cpu", precision=precision).encode
-
-    return load
-
-
-ENGINES: dict[str, Callable[[Path, Path], Encode]] = {
-    "pytorch": pytorch,
-    "optimum": optimum,
-    "spladert fp32": spladert("fp32"),
-    "spladert int8": spladert("int8"),
-}
-
-
-def make_texts(bundle: Path, shared: Path) -> dict[str, list[str]]:
-    """Real sentences of exactly the number of tokens that each shape asks for, cut to it where need be."""
+    Raises:
+        SystemExit: the file's results were made with other settings or on another machine.
+    """
     from spladert.bundle import open_bundle
-    from spladert.tokenizer import load_tokenizer, tokenize
 
-    opened = open_bundle(bundle)
-    tokenizer = load_tokenizer(opened.tokenizer_json(), MAX_LENGTH)
-    sentences = (shared / "data/sentences.txt").read_text(encoding="utf-8").splitlines()[:30_000]
-    lengths = [len(ids) for ids in tokenize(tokenizer, sentences)]
+    manifest = open_bundle(args.bundle).manifest
+    variants = {variant.name: variant.files[0].sha256[:16] for variant in manifest.variants}
+    settings = {
+        "architecture": manifest.source.architecture,
+        "parameters": manifest.source.parameters,
+        "weights_sha256": manifest.source.weights_sha256[:16],
+        "variants": variants,
+        "threads": args.threads,
+        "max_length": manifest.max_length,
+        "top_k": manifest.top_k,
+        "mix_texts": args.mix_texts,
+    }
+    machine = describe_machine()
+    if args.json and args.json.exists():
+        found: dict[str, Any] = json.loads(args.json.read_text(encoding="utf-8"))
+        for name, now in (("settings", settings), ("machine", machine)):
+            differ = [key for key in {**now, **found[name]} if now.get(key) != found[name].get(key)]
+            if differ:
+                raise SystemExit(f"{args.json} was made with another {name} ({', '.join(differ)}): name a new file")
+        return found
     return {
-        name: [text for text, n in zip(sentences, lengths, strict=True) if n == tokens][:count]
-        for name, (tokens, count, _) in SHAPES.items()
+        "machine": machine,
+        "settings": settings,
+        "floors": None,
+        "versions": {},
+        "not_run": {},
+        "rounds": 0,
+        "raw": {},
+        "engines": {},
     }
 
 
-def worker(engine: str, checkpoint: Path, bundle: Path, texts: dict[str, list[str]]) -> dict[str, float]:
-    """Milliseconds of each shape (median of its repetitions), seconds to the first vector, peak memory in MB."""
-    started = time.perf_counter()
-    encode = ENGINES[engine](checkpoint, bundle)
-    encode(texts["1 x 8"])
-    result = {"first vector, s": time.perf_counter() - started}
-    for name, (_, _, repetitions) in SHAPES.items():
-        encode(texts[name])  # warm-up
-        taken = []
-        for _ in range(repetitions):
-            begun = time.perf_counter()
-            encode(texts[name])
-            taken.append((time.perf_counter() - begun) * 1e3)
-        result[f"{name}, ms"] = statistics.median(taken)
-    result["peak memory, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return result
+def ready(launcher: Launcher, names: Sequence[str], content: dict[str, Any]) -> list[str]:
+    """The engines that run here. Each is prepared (once: its files stay in the work folder) and tried."""
+    able = []
+    for name in names:
+        made = Path(launcher.common["work"]) / f"{name.replace(' ', '-')}.made"
+        result: dict[str, Any] = {}
+        if not made.exists():
+            say(f"prepare {name}")
+            result = launcher.run("prepare", name)
+            if not result and not name.startswith("spladert"):
+                made.touch()
+        result = result or launcher.run("check", name)
+        reason = result.get("not_run") or result.get("failed")
+        if reason:
+            content["not_run"][name] = reason
+            say(f"not run: {name}: {reason}")
+            continue
+        content["not_run"].pop(name, None)
+        content["versions"][name] = result["versions"]
+        able.append(name)
+    return able
 
 
-def run(python: str, engine: str, args: argparse.Namespace, texts: Path) -> dict[str, float]:
-    command = [python, __file__, str(args.checkpoint), str(args.bundle), "--worker", engine, "--texts", str(texts)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{engine} failed:\n{done.stderr[-2000:]}")
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+def measure(launcher: Launcher, task: str, name: str, content: dict[str, Any], **more: Any) -> None:
+    """Run a task and keep its result, or the reason why it failed."""
+    say(f"{task} {name}")
+    result = launcher.run(task, name, **more)
+    reason = result.get("not_run") or result.get("failed")
+    if reason:
+        content["not_run"][name] = f"{task}: {reason}"
+    else:
+        content["raw"].setdefault(name, {"shapes": [], "mix": []})[task].append(result)
 
 
-def cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores"
-
-
-def table(medians: dict[str, dict[str, float]]) -> str:
-    """Markdown: a row a measure, a column an engine, ratios to the first engine in brackets."""
-    names = list(medians)
-    lines = [f"| measure | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
-    for measure, base in medians[names[0]].items():
-        cells = [f"{medians[name][measure]:.3g} ({base / medians[name][measure]:.2g}x)" for name in names]
-        lines.append(f"| {measure} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def main(args: argparse.Namespace) -> None:
-    shared = Path(os.environ.get("SPLADERT_SHARED", "../shared"))
-    texts = args.checkpoint.with_name(f"{args.checkpoint.name}-texts.json")
-    texts.write_text(json.dumps(make_texts(args.bundle, shared), ensure_ascii=False), encoding="utf-8")
-    pythons = {name: sys.executable for name in ENGINES if name != "optimum"}
-    if args.optimum_python:
-        pythons["optimum"] = args.optimum_python
-    order = [name for name in ENGINES if name in pythons]
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in order}
-    for number in range(args.rounds):
-        for name in order:
-            rounds[name].append(run(pythons[name], name, args, texts))
-            print(f"round {number + 1}: {name}", file=sys.stderr)
-    medians = {
-        name: {measure: statistics.median(one[measure] for one in results) for measure in results[0]}
-        for name, results in rounds.items()
+def finish(args: argparse.Namespace, content: dict[str, Any], order: Sequence[str]) -> None:
+    """Figures out of the raw results; write them and the plots, print the table."""
+    measured = sorted(content["raw"], key=lambda name: order.index(name) if name in order else len(order))
+    content["engines"] = {
+        name: summarize(name, content["raw"][name]["shapes"], content["raw"][name]["mix"], content) for name in measured
     }
-    print(f"{cpu_name()}; median of {args.rounds} rounds\n\n{table(medians)}")
+    content["rounds"] = max((len(raw["shapes"]) for raw in content["raw"].values()), default=0)
     if args.json:
-        content: dict[str, Any] = {"cpu": cpu_name(), "rounds": rounds, "medians": medians}
-        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    print(report(content))
+    if args.plots:
+        for path in draw(content, args.plots):
+            say(f"wrote {path}")
 
 
-if __name__ == "__main__":
+def main(args: argparse.Namespace) -> int:
+    content = new_results(args)
+    order = engine_names(args.bundle)
+    chosen = args.engines.split(",") if args.engines else order
+    if unknown := [name for name in chosen if name not in order]:
+        raise SystemExit(f"no engine {unknown[0]!r}; there are: {', '.join(order)}")
+    pythons = dict(item.split("=", 1) for item in args.python)
+    work = args.work or args.bundle.with_name(f"{args.bundle.name}-peers")
+    work.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        workload = Path(folder) / "workload.json"
+        texts = make_workload(args.bundle, args.texts, mix_texts=args.mix_texts)
+        workload.write_text(json.dumps(texts.to_dict(), ensure_ascii=False), encoding="utf-8")
+        common = {
+            "checkpoint": str(portable(args.checkpoint, work.resolve() / "checkpoint")),
+            "bundle": str(args.bundle.resolve()),
+            "work": str(work.resolve()),
+            "workload": str(workload),
+            "threads": args.threads,
+            "max_length": content["settings"]["max_length"],
+            "top_k": content["settings"]["top_k"],
+        }
+        launcher = Launcher(common, pythons)
+        able = ready(launcher, chosen, content)
+        if "floors" in args.measures:
+            say("floors")
+            content["floors"] = run_module(sys.executable, "suite.floors", str(args.threads), threads=args.threads)
+            if "failed" in content["floors"]:
+                content["not_run"]["floors"] = content["floors"]["failed"]
+                content["floors"] = None
+        if "shapes" in args.measures:
+            for _ in range(args.rounds):
+                for name in able:
+                    measure(launcher, "shapes", name, content, shapes=args.shapes, seconds=args.seconds)
+        if "mix" in args.measures:
+            for name in able:
+                measure(launcher, "mix", name, content)
+    finish(args, content, order)
+    return 0 if content["engines"] else 1
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--optimum-python", help="Python of an environment that has optimum.")
-    parser.add_argument("--json", type=Path, help="Write all rounds here.")
-    parser.add_argument("--worker", choices=ENGINES, help=argparse.SUPPRESS)
-    parser.add_argument("--texts", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        given = json.loads(arguments.texts.read_text(encoding="utf-8"))
-        print(json.dumps(worker(arguments.worker, arguments.checkpoint, arguments.bundle, given)))
-    else:
-        main(arguments)
+    parser.add_argument("--rounds", type=int, default=2, help="Of all shapes. Default 2.")
+    parser.add_argument("--seconds", type=float, default=0.8, help="Of a shape in one process. Default 0.8.")
+    parser.add_argument("--measures", type=_list_of(MEASURES), default=MEASURES, help=f"Of {', '.join(MEASURES)}.")
+    names = [str(shape) for shape in SHAPES]
+    parser.add_argument("--shapes", type=_list_of(names), default=names, help="Such as '1 x 8,32 x 64'. Default all.")
+    parser.add_argument("--engines", help="Names, with commas between. Default: all.")
+    parser.add_argument("--mix-texts", type=int, default=1000, help="Default 1000.")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="Of every engine. Default: all cores.")
+    shared = Path(os.environ.get("SPLADERT_SHARED", "../shared"))
+    parser.add_argument("--texts", type=Path, default=shared / "data/sentences.txt", help="Sentences, one a line.")
+    parser.add_argument("--work", type=Path, help="Folder for the peers' models. Default: beside the bundle.")
+    parser.add_argument("--python", action="append", default=[], metavar="ENGINE=PY", help="Python of one engine.")
+    parser.add_argument("--json", type=Path, help="Write figures and raw samples here, or go on with those here.")
+    parser.add_argument("--plots", type=Path, help="Write the plots to this folder.")
+    return parser.parse_args()
+
+
+def _list_of(allowed: Sequence[str]) -> Any:
+    def convert(text: str) -> list[str]:
+        items = text.split(",")
+        if wrong := [item for item in items if item not in allowed]:
+            raise argparse.ArgumentTypeError(f"{wrong[0]!r} is none of {', '.join(allowed)}")
+        return items
+
+    return convert
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse()))

@@ -1,0 +1,60 @@
+"""Peak memory of an engine by the number of texts of one call, each in a process of its own.
+
+    python benchmarks/memory.py CHECKPOINT BUNDLE [--engines 'spladert cpu-int8,pytorch'] [--texts-of-a-call 1,32,256]
+
+The texts have the model's maximum length. Engines are those of compare.py that need no preparation; by default
+spladert's variants for CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from suite.checkpoint import portable
+from suite.engines import engine_names
+from suite.machine import usable_cores
+from suite.processes import Launcher
+from suite.workload import make_workload
+
+
+def main(args: argparse.Namespace) -> None:
+    from spladert.bundle import open_bundle
+
+    manifest = open_bundle(args.bundle).manifest
+    names = args.engines.split(",") if args.engines else [n for n in engine_names(args.bundle) if "spladert" in n]
+    counts = [int(count) for count in args.texts_of_a_call.split(",")]
+    source = Path(os.environ.get("SPLADERT_SHARED", "../shared")) / "data/sentences.txt"
+    with tempfile.TemporaryDirectory() as folder:
+        workload = Path(folder) / "workload.json"
+        texts = make_workload(args.bundle, source, mix_texts=1)
+        workload.write_text(json.dumps(texts.to_dict(), ensure_ascii=False), encoding="utf-8")
+        common = {
+            "checkpoint": str(portable(args.checkpoint, Path(folder) / "checkpoint")),
+            "bundle": str(args.bundle.resolve()),
+            "work": folder,
+            "workload": str(workload),
+            "threads": usable_cores(),
+            "max_length": manifest.max_length,
+            "top_k": manifest.top_k,
+        }
+        launcher = Launcher(common)
+        print(f"| peak MB, texts of one call | {' | '.join(map(str, counts))} |\n|---|{'---|' * len(counts)}")
+        for name in names:
+            cells = []
+            for count in counts:
+                result = launcher.run("memory", name, texts=count)
+                cells.append(f"{result['peak_mb']:.0f}" if "peak_mb" in result else next(iter(result.values())))
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--engines", help="Names, with commas between.")
+    parser.add_argument("--texts-of-a-call", default="1,32,256")
+    main(parser.parse_args())

@@ -1,0 +1,75 @@
+"""The engines by name, in the order of the table; the first is what the others are compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import onnx_engines, openvino_engines, torch_engines
+from .engine import Encode, Engine, Inputs
+
+ONNX = ("onnxruntime", "onnx", "torch", "transformers", "tokenizers")
+OPENVINO = ("openvino", "nncf", "torch", "transformers", "tokenizers")
+SENTENCE_TRANSFORMERS = ("sentence-transformers", "torch", "transformers", "tokenizers")
+
+PEERS: dict[str, Engine] = {
+    "pytorch": Engine(torch_engines.card, "fp32", "in order", ("torch", "transformers", "tokenizers")),
+    "sentence-transformers": Engine(torch_engines.sentence_transformers, "fp32", "own", SENTENCE_TRANSFORMERS),
+    "sentence-transformers onnx-int8": Engine(
+        torch_engines.sentence_transformers_int8,
+        "int8",
+        "own",
+        (*SENTENCE_TRANSFORMERS, "optimum", "optimum-onnx", "onnxruntime"),
+        torch_engines.prepare_sentence_transformers_int8,
+    ),
+    "optimum fp32": Engine(
+        onnx_engines.optimum,
+        "fp32",
+        "sorted",
+        ("optimum", "optimum-onnx", "onnxruntime", "transformers", "numpy"),
+        onnx_engines.prepare_optimum,
+    ),
+    "onnxruntime fp32": Engine(onnx_engines.pooled_fp32, "fp32", "sorted", ONNX, onnx_engines.export_pooled),
+    "onnxruntime dynamic-int8": Engine(
+        onnx_engines.pooled_int8, "int8", "sorted", ONNX, onnx_engines.prepare_pooled_int8
+    ),
+    "openvino fp32": Engine(
+        openvino_engines.openvino("fp32"), "fp32", "sorted", OPENVINO, openvino_engines.prepare_fp32
+    ),
+    "openvino bf16": Engine(
+        openvino_engines.openvino("bf16"), "bf16", "sorted", OPENVINO, openvino_engines.prepare_fp32
+    ),
+    "openvino nncf-int8": Engine(
+        openvino_engines.openvino("int8"), "int8", "sorted", OPENVINO, openvino_engines.prepare_int8
+    ),
+}
+
+
+def spladert(variant: str) -> Engine:
+    """The engine that runs the bundle's variant of that name, such as "cpu-int8"."""
+
+    def load(inputs: Inputs) -> Encode:
+        from spladert import SparseEncoder
+
+        precision = variant.removeprefix("cpu-")
+        encoder = SparseEncoder.load(inputs.bundle, device="cpu", precision=precision, threads=inputs.threads)
+        if encoder.variant.name != variant:
+            raise ValueError(f"asked for {variant}, spladert runs {encoder.variant.name}")
+        return encoder.encode
+
+    precision = variant.removeprefix("cpu-").split("-")[0]
+    return Engine(load, precision, "own", ("spladert", "onnxruntime", "tokenizers", "numpy"))
+
+
+def engine(name: str) -> Engine:
+    """An engine by its name in the table; "spladert cpu-int8" is the bundle's variant cpu-int8."""
+    if name in PEERS:
+        return PEERS[name]
+    return spladert(name.removeprefix("spladert "))
+
+
+def engine_names(bundle: Path) -> list[str]:
+    """Every engine, with one of spladert's for each variant for CPU that the bundle has."""
+    from spladert.bundle import open_bundle
+
+    variants = [variant.name for variant in open_bundle(bundle).manifest.variants if variant.target == "cpu"]
+    return [*PEERS, *(f"spladert {name}" for name in variants)]

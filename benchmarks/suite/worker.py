@@ -1,0 +1,119 @@
+"""One engine in a process of its own: `python -m suite.worker SPEC`, SPEC a JSON file. The result is the last line.
+
+Nothing is imported before the first vector that the engine does not import itself, so that its start is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .engine import Encode, Engine, Inputs, NotHereError
+from .engines import engine
+from .machine import peak_memory_mb, versions
+from .workload import SHAPES, Shape, Workload, mix_batches
+
+LEAST, MOST = 1, 60  # samples of a shape in one process
+WARM_UP = 0.3  # seconds; at least one call
+
+
+def inputs_from(spec: dict[str, Any]) -> Inputs:
+    return Inputs(
+        checkpoint=Path(spec["checkpoint"]),
+        bundle=Path(spec["bundle"]),
+        work=Path(spec["work"]),
+        threads=spec["threads"],
+        max_length=spec["max_length"],
+        top_k=spec["top_k"],
+    )
+
+
+def sample(call: Callable[[], object], seconds: float) -> list[float]:
+    """Milliseconds of each call, LEAST to MOST of them in about `seconds`, after a warm-up that is discarded."""
+    begun = time.perf_counter()
+    call()
+    while time.perf_counter() - begun < min(WARM_UP, seconds):
+        call()
+    taken: list[float] = []
+    begun = time.perf_counter()
+    while len(taken) < LEAST or (len(taken) < MOST and time.perf_counter() - begun < seconds):
+        started = time.perf_counter()
+        call()
+        taken.append((time.perf_counter() - started) * 1e3)
+    return taken
+
+
+def prepare(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    if chosen.prepare is not None:
+        chosen.prepare(inputs_from(spec), workload.calibration)
+    return {}
+
+
+def check(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    """Load and encode once: says whether the engine runs, and brings its files into the page cache."""
+    chosen.load(inputs_from(spec))(workload.mix[:1])
+    return {"versions": versions(chosen.packages)}
+
+
+def shapes(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    encode, cold = _start(chosen, spec, workload)
+    samples = {}
+    for name in spec["shapes"]:
+        texts = workload.texts(_shape(name))
+        samples[name] = sample(lambda texts=texts: encode(texts), spec["seconds"])  # type: ignore[misc]
+    return {"cold_start_s": cold, "samples_ms": samples, "peak_mb": peak_memory_mb()}
+
+
+def mix(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    """Seconds of all texts of the mix, after one batch of them as a warm-up."""
+    encode, _ = _start(chosen, spec, workload)
+    calls = mix_batches(workload.mix, chosen.batching)
+    encode(calls[len(calls) // 2][:32])
+    started = time.perf_counter()
+    for texts in calls:
+        encode(texts)
+    return {"mix_s": time.perf_counter() - started, "peak_mb": peak_memory_mb()}
+
+
+def memory(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    """Peak memory of one call with `spec["texts"]` of the longest texts."""
+    encode, _ = _start(chosen, spec, workload)
+    longest = workload.by_length[max(workload.by_length)]
+    count = spec["texts"]
+    encode((longest * (count // len(longest) + 1))[:count])
+    return {"peak_mb": peak_memory_mb()}
+
+
+TASKS = {task.__name__: task for task in (prepare, check, shapes, mix, memory)}
+
+
+def _start(chosen: Engine, spec: dict[str, Any], workload: Workload) -> tuple[Encode, float]:
+    """The engine, and seconds from the process's start (by the parent's clock, which is this one's) to a vector."""
+    encode = chosen.load(inputs_from(spec))
+    encode(workload.texts(SHAPES[0]))
+    return encode, time.monotonic() - spec["started"]
+
+
+def _shape(name: str) -> Shape:
+    return next(shape for shape in SHAPES if str(shape) == name)
+
+
+def run(spec: dict[str, Any]) -> dict[str, Any]:
+    """The task's result, or {"not_run": why} where the engine cannot run here."""
+    workload = Workload.from_dict(json.loads(Path(spec["workload"]).read_text(encoding="utf-8")))
+    try:
+        return TASKS[spec["task"]](engine(spec["engine"]), spec, workload)
+    except ImportError as error:
+        traceback.print_exc()
+        return {"not_run": f"cannot be imported: {str(error).strip().splitlines()[0]}"}
+    except NotHereError as error:
+        return {"not_run": str(error)}
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))
