@@ -43,7 +43,13 @@ INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="A variant to make; may be given several times.",
 )
 @click.option("--calibration", type=INPUT, default=CALIBRATION, help="Texts to calibrate on; default: Korean ones.")
-@click.option("--allow-loss", is_flag=True, help="Write a quantized variant that loses more than it should.")
+@click.option(
+    "--evaluate",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="A retrieval set in the BEIR layout; variants must keep 99.5% of fp32's nDCG@10 on it.",
+)
+@click.option("--allow-loss", is_flag=True, help="Write a variant that loses more than it should.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is at OUT.")
 def export_command(
     source: str,
@@ -54,6 +60,7 @@ def export_command(
     exclude_special_tokens: bool,
     precisions: tuple[str, ...],
     calibration: Path,
+    evaluate: Path | None,
     allow_loss: bool,
     overwrite: bool,
 ) -> None:
@@ -72,6 +79,7 @@ def export_command(
             exclude_special_tokens=exclude_special_tokens,
             precisions=precisions,
             calibration=calibration,
+            evaluate=evaluate,
             allow_loss=allow_loss,
             overwrite=overwrite,
             progress=progress,
@@ -111,7 +119,8 @@ def _print_summary(out: Path, manifest: Manifest, seconds: float) -> None:
         table.add_row(
             variant.name,
             f"{size / 1e6:,.1f} MB, {variant.settings['nodes']:,} nodes; against PyTorch: largest weight error "
-            f"{fidelity['max_weight_error']:.1e}, top-10 overlap {fidelity['top10_overlap']:.2%}",
+            f"{fidelity['max_weight_error']:.1e}, top-10 overlap {fidelity['top10_overlap']:.2%}"
+            + (f", {fidelity['ndcg_kept']:.2%} of fp32's nDCG@10" if "ndcg_kept" in fidelity else ""),
         )
     table.add_row("time", f"{seconds:.1f} s")
     Console().print(table)

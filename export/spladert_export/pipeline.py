@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
+from typing import cast
 
 from spladert import ExportError, SparseEncoder, __version__
-from spladert.bundle import Bundle
-from spladert.manifest import FILE_NAME, Manifest, Variant
-from spladert.tokenizer import load_tokenizer, tokenize
+from spladert.evaluation import RetrievalData, read_dataset, require_ir_measures
+from spladert.manifest import FILE_NAME, Manifest
 
 from .bundle_writer import atomic_folder, describe_file
 from .checkpoint import Checkpoint, load_checkpoint
-from .fidelity import Fidelity
-from .onnx_writer import write_graph
-from .passes import optimize
-from .quantize import Choice, find_sites, observe, quantize_int8, settings
-from .trace import OPSET, trace
-from .verification import check_fp32, verify
+from .cpu_variants import Progress, load_variant, make_fp32, make_quantized
+from .gate import Gate, Retrieval, ndcg
+from .gpu import GPU_VARIANTS, Job, make_gpu_variant, refuse_gpu
+from .quantize import Scheme
 
-PRECISIONS = ("fp32", "int8")
-LEAST_OVERLAP = 0.97  # of the 10 heaviest entries, between a quantized variant and PyTorch; less is refused
-GOAL_DRIFT = 0.01  # of dot products; for less, more layers are given back to fp32
+SCHEMES: tuple[Scheme, ...] = ("int8", "int4")
+PRECISIONS = ("fp32", *SCHEMES, *GPU_VARIANTS)
 CALIBRATION = Path(__file__).parent / "calibration_ko.txt"
-# Layers (by the activation they read) given back to fp32 until a variant reaches the goal.
-ATTEMPTS = (0, 1, 2, 4, 8)
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -45,6 +34,7 @@ class Options:
     exclude_special_tokens: bool
     precisions: tuple[str, ...]
     calibration: Path
+    retrieval: RetrievalData | None
     allow_loss: bool
 
 
@@ -58,6 +48,7 @@ def export(
     exclude_special_tokens: bool = False,
     precisions: Sequence[str] = ("fp32",),
     calibration: str | Path = CALIBRATION,
+    evaluate: str | Path | None = None,
     allow_loss: bool = False,
     overwrite: bool = False,
     progress: Progress = lambda stage: None,
@@ -71,10 +62,12 @@ def export(
         max_length: most tokens of a text, special tokens included; longer texts are cut.
         top_k: most entries of a vector; at most the vocabulary.
         exclude_special_tokens: give the tokenizer's special tokens weight 0 (the card keeps them).
-        precisions: the variants to make, of "fp32" and "int8".
+        precisions: the variants to make, of "fp32", "int8" and "int4" (CPU), "fp16" (CUDA), "tensorrt-fp16" and
+            "tensorrt-int8".
         calibration: a file of texts, one a line, like those to be encoded; quantized variants take their scales from it
             and are measured on it.
-        allow_loss: write a quantized variant whose top-10 overlap with PyTorch is below 97% all the same.
+        evaluate: a folder in the BEIR layout, on which variants must keep 99.5% of the nDCG@10 of fp32.
+        allow_loss: write a variant that keeps less than that, or whose top-10 overlap with PyTorch is below 97%.
         overwrite: replace a bundle that is at `out`.
         progress: called with the name of each stage as it begins.
 
@@ -88,6 +81,8 @@ def export(
         raise ExportError(f"precision {unknown[0] if unknown else None!r} is not known; use {' or '.join(PRECISIONS)}")
     if not (isinstance(max_length, int) and isinstance(top_k, int) and max_length > 0 and top_k > 0):
         raise ExportError(f"max_length is {max_length!r} and top_k {top_k!r}; give integers of at least 1")
+    if evaluate is not None:
+        require_ir_measures()  # before the long part
     with atomic_folder(out, overwrite=overwrite) as folder:
         progress("load checkpoint")
         checkpoint = load_checkpoint(str(source), revision, max_length)
@@ -97,8 +92,10 @@ def export(
             exclude_special_tokens=exclude_special_tokens,
             precisions=tuple(dict.fromkeys(precisions)),
             calibration=Path(calibration),
+            retrieval=None if evaluate is None else read_dataset(evaluate),
             allow_loss=allow_loss,
         )
+        refuse_gpu(options.precisions, options.top_k)
         _fill(folder, checkpoint, options, progress)
         card = Path(source) / "README.md"
         if card.is_file():  # the model card, and the license in it, go with the weights
@@ -109,15 +106,32 @@ def export(
 def _fill(folder: Path, checkpoint: Checkpoint, options: Options, progress: Progress) -> None:
     (folder / "tokenizer.json").write_text(checkpoint.tokenizer_json(), encoding="utf-8")
     manifest = _manifest(folder, checkpoint, options)
-    fp32 = _make_fp32(folder, checkpoint, manifest, progress)
-    variants = [fp32] if "fp32" in options.precisions else []
-    if "int8" in options.precisions:
-        variants.append(_make_int8(folder, checkpoint, manifest, options, progress))
+    fp32 = make_fp32(folder, checkpoint, manifest, progress)
+    made = {"fp32": fp32}
+    others = [name for name in options.precisions if name != "fp32"]
+    if others:
+        gate = _gate(load_variant(folder, manifest, fp32), checkpoint, options, progress)
+        graph = folder / fp32.files[0].name
+        for name in others:
+            if name in GPU_VARIANTS:
+                made[name] = make_gpu_variant(Job(graph, manifest, gate, progress), name)
+            else:
+                made[name] = make_quantized(folder, graph, manifest, cast("Scheme", name), gate, progress)
     if "fp32" not in options.precisions:
         for file in fp32.files:
             (folder / file.name).unlink()
-    manifest = replace(manifest, variants=tuple(variants))
+    manifest = replace(manifest, variants=tuple(made[name] for name in options.precisions))
     (folder / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
+
+
+def _gate(fp32: SparseEncoder, checkpoint: Checkpoint, options: Options, progress: Progress) -> Gate:
+    texts = _read_calibration(options.calibration)
+    retrieval = None
+    if options.retrieval is not None:
+        progress("evaluate fp32")
+        retrieval = Retrieval(options.retrieval, ndcg(fp32, options.retrieval))
+    name = "the default list" if options.calibration == CALIBRATION else str(options.calibration)
+    return Gate(checkpoint, texts, name, retrieval, options.allow_loss)
 
 
 def _manifest(folder: Path, checkpoint: Checkpoint, options: Options) -> Manifest:
@@ -149,65 +163,6 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _make_fp32(folder: Path, checkpoint: Checkpoint, manifest: Manifest, progress: Progress) -> Variant:
-    progress("trace")
-    graph = trace(
-        checkpoint.model,
-        max_length=manifest.max_length,
-        top_k=manifest.top_k,
-        excluded=manifest.excluded_token_ids,
-    )
-    progress("optimize")
-    rewrites = optimize(graph)
-    progress("write fp32")
-    variant = _write(folder, graph, "fp32", {"rewrites": rewrites})
-    progress("check fp32 against PyTorch")
-    return replace(variant, fidelity=check_fp32(_load(folder, manifest, variant), checkpoint).to_dict())
-
-
-def _make_int8(
-    folder: Path, checkpoint: Checkpoint, manifest: Manifest, options: Options, progress: Progress
-) -> Variant:
-    progress("calibrate int8")
-    texts = _read_calibration(options.calibration)
-    tokenizer = load_tokenizer(checkpoint.tokenizer_json(), manifest.max_length)
-    fp32 = folder / "cpu-fp32.onnx"
-    observed = observe(fp32, tokenize(tokenizer, texts))
-    candidates = _fp32_candidates(fp32, quantize_int8(ir.load(fp32), observed))
-    for count in ATTEMPTS:
-        keep = candidates[:count]
-        progress("quantize int8" if not keep else f"quantize int8, {len(keep)} layers kept in fp32")
-        graph = ir.load(fp32)
-        choices = quantize_int8(graph, observed, keep)
-        RemoveUnusedNodesPass()(graph)
-        variant = _write(folder, graph, "int8", settings(choices, keep))
-        progress("check int8 against PyTorch")
-        fidelity = verify(_load(folder, manifest, variant), checkpoint, texts)
-        if fidelity.top10_overlap >= LEAST_OVERLAP and fidelity.dot_product_drift <= GOAL_DRIFT:
-            break
-    if fidelity.top10_overlap < LEAST_OVERLAP and not options.allow_loss:
-        raise ExportError(_too_much_loss(fidelity, options.calibration))
-    return replace(variant, fidelity=fidelity.to_dict())
-
-
-def _fp32_candidates(graph: Path, choices: Sequence[Choice]) -> list[str]:
-    """Layers in the order in which to give them back to fp32.
-
-    The head's dense layer comes first: nothing after it averages its error out, and it is less than 1% of the work.
-    The others follow by their own error, largest first. The decoder is not one of them: its winners are rescored.
-    """
-    layers = [site for site in find_sites(ir.load(graph)) if not site.is_decoder]
-    error = {choice.site: choice.error for choice in choices}
-    return [layers[-1].name, *sorted((site.name for site in layers[:-1]), key=lambda name: -error[name])]
-
-
-def _too_much_loss(fidelity: Fidelity, calibration: Path) -> str:
-    return (
-        f"the int8 variant keeps {fidelity.top10_overlap:.2%} of the 10 heaviest entries on {calibration} "
-        f"(limit {LEAST_OVERLAP:.0%}); calibrate on texts like yours with --calibration, or accept it with --allow-loss"
-    )
-
-
 def _read_calibration(path: Path) -> list[str]:
     try:
         texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -216,15 +171,3 @@ def _read_calibration(path: Path) -> list[str]:
     if not texts:
         raise ExportError(f"calibration texts {path}: the file is empty; give one text a line, a hundred or so")
     return texts
-
-
-def _write(folder: Path, graph: ir.Model, precision: str, how: dict[str, Any]) -> Variant:
-    name = f"cpu-{precision}"
-    files = tuple(describe_file(path) for path in write_graph(graph, folder / f"{name}.onnx"))
-    nodes = sum(1 for _ in graph.graph.all_nodes())
-    return Variant(name, "cpu", precision, OPSET, files, settings={"nodes": nodes, **how})
-
-
-def _load(folder: Path, manifest: Manifest, variant: Variant) -> SparseEncoder:
-    bundle = Bundle(folder, replace(manifest, variants=(variant,)))
-    return SparseEncoder.from_bundle(bundle, device="cpu", precision=variant.precision)

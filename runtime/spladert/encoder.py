@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Integral
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from .bundle import Bundle, open_bundle
-from .errors import BundleError, InputError
+from .errors import BundleError, DeviceError, InputError
 from .manifest import Manifest, Variant
 from .session import Device, choose_device, choose_variant, start_session
 from .tokenizer import check_texts, load_tokenizer, pad, tokenize
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
+    from .binding import Lanes
+
+logger = logging.getLogger("spladert")
+
 # A run never has more tokens than this, padding included, so that memory does not grow with batch_size;
 # on CPU a larger run is no faster.
 TOKENS_PER_RUN = 1024
+# A GPU needs more of them to be busy: 256 texts of 64 tokens take 128 MiB of fp16 logits at a time.
+TOKENS_PER_GPU_RUN = 16 * TOKENS_PER_RUN
 
 EMPTY = SparseVector(np.empty(0, np.int32), np.empty(0, np.float32))
 
@@ -46,6 +53,7 @@ class SparseEncoder:
         device: str,
         tokenizer: Tokenizer,
         session: onnxruntime.InferenceSession,
+        lanes: Lanes | None = None,
     ) -> None:
         self.manifest = manifest
         self.variant = variant
@@ -53,6 +61,7 @@ class SparseEncoder:
         self.providers: list[str] = session.get_providers()
         self._tokenizer = tokenizer
         self._session = session
+        self._lanes = lanes  # on a GPU, runs go through them
 
     @classmethod
     def load(
@@ -100,15 +109,33 @@ class SparseEncoder:
     ) -> SparseEncoder:
         """`load` for a bundle that is open already."""
         chosen, names = choose_device(device, providers)
-        variant = choose_variant(bundle.manifest, chosen, precision)
+        try:
+            return cls._start(bundle, chosen, names, precision, threads)
+        except (BundleError, DeviceError) as error:
+            if device != "auto" or chosen == "cpu" or providers is not None:
+                raise
+            logger.warning("device auto: no %s, running on the CPU: %s", chosen, error)
+            return cls._start(bundle, *choose_device("cpu", None), precision, threads)
+
+    @classmethod
+    def _start(
+        cls, bundle: Bundle, device: str, providers: list[str], precision: str | None, threads: int | None
+    ) -> SparseEncoder:
+        variant = choose_variant(bundle.manifest, device, precision)
         tokenizer = load_tokenizer(bundle.tokenizer_json(), bundle.manifest.max_length)
         if tokenizer.get_vocab_size() > bundle.manifest.vocabulary_size:
             raise BundleError(
                 f"{bundle.path}: the tokenizer has {tokenizer.get_vocab_size()} tokens, "
                 f"the graph {bundle.manifest.vocabulary_size}; export the bundle again"
             )
-        session = start_session(bundle.graph(variant), chosen, names, threads)
-        return cls(bundle.manifest, variant, chosen, tokenizer, session)
+        graph = bundle.graph(variant)
+        if device == "cpu":
+            session = start_session(graph, device, providers, threads)
+            return cls(bundle.manifest, variant, device, tokenizer, session)
+        from .gpu import start_lanes
+
+        lanes = start_lanes(graph, bundle.manifest, variant, device, providers, threads)
+        return cls(bundle.manifest, variant, device, tokenizer, lanes.session, lanes)
 
     @overload
     def encode(  # type: ignore[overload-overlap]  # a str is also an iterable of str; it means one text
@@ -151,7 +178,7 @@ class SparseEncoder:
         rows = tokenize(self._tokenizer, check_texts([texts] if single else list(texts)))
         vectors = [EMPTY] * len(rows)
         with _progress(len(rows), show_progress) as advance:
-            for batch in batches([len(row) for row in rows], batch_size):
+            for batch in batches([len(row) for row in rows], *self._limits(batch_size)):
                 indices, values = self._run([rows[i] for i in batch])
                 for i, vector in zip(batch, _assemble(indices, values, top_k), strict=True):
                     vectors[i] = vector
@@ -183,23 +210,31 @@ class SparseEncoder:
         """
         return tokenize(self._tokenizer, check_texts([text]), special_tokens=False)[0]
 
+    def _limits(self, batch_size: int) -> tuple[int, int]:
+        """The most texts and the most tokens of a run."""
+        if self._lanes is None:
+            return batch_size, TOKENS_PER_RUN
+        return min(batch_size, self._lanes.most_texts), TOKENS_PER_GPU_RUN
+
     def _run(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         input_ids, attention_mask = pad(rows, self.manifest.pad_token_id)
+        if self._lanes is not None:
+            return self._lanes.run(input_ids, attention_mask)
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
         indices, values = self._session.run(["indices", "values"], feeds)
         return indices, values  # int32 [batch, k], float32 [batch, k]
 
 
-def batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int], batch_size: int, most_tokens: int = TOKENS_PER_RUN) -> Iterator[list[int]]:
     """Positions of the texts in batches of similar length, longest first (memory peaks at once).
 
-    A batch has at most `batch_size` texts and, padded to its longest, at most `TOKENS_PER_RUN` tokens (one text may
-    have more). Texts without any token, which a tokenizer without special tokens makes of "", are in no batch.
+    A batch has at most `batch_size` texts and, padded to its longest, at most `most_tokens` tokens (one text may have
+    more). Texts without any token, which a tokenizer without special tokens makes of "", are in no batch.
     """
     order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
     start = 0
     while start < len(order):
-        stop = start + min(batch_size, max(TOKENS_PER_RUN // lengths[order[start]], 1))
+        stop = start + min(batch_size, max(most_tokens // lengths[order[start]], 1))
         yield order[start:stop]
         start = stop
 

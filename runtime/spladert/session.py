@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -19,11 +18,12 @@ logger = logging.getLogger("spladert")
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-# (target, precision) of the variants a device can run, best first. On CPUs whose int8 products saturate, fp32 is.
+# (target, precision) of the variants a device can run, best first. int8 is the fastest with VNNI and without, and exact
+# on both, for its weights have 7 bits; int4 is the smallest.
 VARIANTS = {
-    "cpu": (("cpu", "int8"), ("cpu", "fp32")),
+    "cpu": (("cpu", "int8"), ("cpu", "fp32"), ("cpu", "int4")),
     "cuda": (("cuda", "fp16"), ("cuda", "fp32"), ("cpu", "fp32")),
-    "tensorrt": (("tensorrt", "fp16"), ("tensorrt", "fp32")),
+    "tensorrt": (("tensorrt", "fp16"), ("tensorrt", "int8")),
 }
 
 
@@ -77,7 +77,10 @@ def choose_device(device: str, providers: Sequence[str] | None) -> tuple[str, li
         known = {provider: name for name, provider in PROVIDERS.items()}
         return known.get(providers[0], "cpu"), list(providers)
     if device == "auto":
-        device = "cuda" if PROVIDERS["cuda"] in available and _has_nvidia_gpu() else "cpu"
+        listed = PROVIDERS["cuda"] in available
+        device = "cuda" if listed and _has_nvidia_gpu() else "cpu"
+        if listed and device == "cpu":
+            logger.warning("this onnxruntime has CUDA, but there is no NVIDIA GPU here: running on the CPU")
         logger.info("device auto: %s (onnxruntime has %s)", device, ", ".join(available))
     elif PROVIDERS[device] not in available:
         raise DeviceError(
@@ -94,21 +97,6 @@ def _has_nvidia_gpu() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*")) or os.name == "nt"
 
 
-def int8_is_exact() -> bool:
-    """Whether onnxruntime multiplies uint8 by int8 without saturation on this CPU.
-
-    x86 without VNNI sums pairs of products in 16 bits, which overflow (microsoft/onnxruntime#14642); with VNNI, and on
-    ARM, sums are 32 bits wide. Where the CPU's flags cannot be read, they are taken to be missing.
-    """
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        return True
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return "avx512_vnni" in flags or "avx_vnni" in flags
-
-
 def choose_variant(manifest: Manifest, device: str, precision: str | None) -> Variant:
     """The bundle's variant for a device: the asked precision, else the best one for the device.
 
@@ -116,24 +104,31 @@ def choose_variant(manifest: Manifest, device: str, precision: str | None) -> Va
         BundleError: the bundle has no such variant.
     """
     by_kind = {(variant.target, variant.precision): variant for variant in manifest.variants}
-    kinds = VARIANTS[device]
-    if device == "cpu" and not int8_is_exact():
-        kinds = tuple(sorted(kinds, key=lambda kind: kind[1] == "int8"))
-    for kind in kinds:
+    for kind in VARIANTS[device]:
         if kind in by_kind and precision in (None, kind[1]):
-            if kind == ("cpu", "int8") and not int8_is_exact():
-                logger.warning(
-                    "this CPU has no VNNI: its int8 products saturate, so vectors may differ from the measured ones; "
-                    "a bundle with precision fp32 is safe here"
-                )
             return by_kind[kind]
     have = ", ".join(v.name for v in manifest.variants) or "none"
     what = f"precision {precision!r}" if precision is not None else "variant"
     raise BundleError(f"the bundle has no {what} for {device}, it has {have}; export it again with that precision")
 
 
-def start_session(graph: Path, device: str, providers: list[str], threads: int | None) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session whose first provider is the one asked for.
+def start_session(
+    graph: Path,
+    device: str,
+    providers: list[str],
+    threads: int | None,
+    provider_options: Mapping[str, Mapping[str, str]] | None = None,
+    config: Mapping[str, str] | None = None,
+) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session whose first provider is the one asked for; it never falls back, not in a run either.
+
+    Args:
+        graph: the ONNX file.
+        device: "cpu", "cuda" or "tensorrt".
+        providers: ONNX Runtime's providers, first choice first.
+        threads: threads of one run; None leaves it to ONNX Runtime.
+        provider_options: options of providers, by the provider's name.
+        config: session configuration entries.
 
     Raises:
         BundleError: onnxruntime cannot load the graph.
@@ -146,9 +141,14 @@ def start_session(graph: Path, device: str, providers: list[str], threads: int |
         if threads < 1:
             raise InputError(f"threads is {threads}; give at least 1, or leave it out")
         options.intra_op_num_threads = threads
+    for key, value in (config or {}).items():
+        options.add_session_config_entry(key, value)
+    with_options = [(name, dict((provider_options or {}).get(name, {}))) for name in providers]
     try:
-        session = ort.InferenceSession(str(graph), options, providers=providers)
+        session = ort.InferenceSession(str(graph), options, providers=with_options, enable_fallback=0)
     except Exception as error:  # onnxruntime raises a dozen classes of its own, all straight from Exception
+        if device != "cpu":
+            raise DeviceError(f"{providers[0]} does not start with {graph}: {error}") from error
         raise BundleError(f"onnxruntime cannot load {graph}: {error}") from error
     if session.get_providers()[0] != providers[0]:
         raise DeviceError(

@@ -1,7 +1,7 @@
 """Quantization of an exported fp32 graph."""
 
 from .calibrate import observe
-from .int8 import Choice, quantize_int8, settings
+from .quantize import Plan, Scheme, make_plans, quantize, settings
 from .sites import find_sites
 
-__all__ = ["Choice", "find_sites", "observe", "quantize_int8", "settings"]
+__all__ = ["Plan", "Scheme", "find_sites", "make_plans", "observe", "quantize", "settings"]

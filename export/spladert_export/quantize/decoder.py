@@ -1,6 +1,6 @@
 """The vocabulary in int8: one table of rows for the embedding and the decoder, and exact weights for the winners.
 
-A row is `scale * (high + low / 256)` with `high` and `low` int8, 16 bits in all. The decoder's integer products read
+A row is `scale * (high + low / 256)` with `high` and `low` int8, 15 bits in all. The decoder's integer products read
 `high` alone and only choose the k winners. Their logits are then computed once more from the float32 hidden states and
 the whole rows: k of V rows cost little (256 of 50,000 are 0.5%), and the error of the decoder, by far the largest of
 the graph, is gone from the weights. The embedding reads whole rows too.

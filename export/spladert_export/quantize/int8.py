@@ -5,25 +5,22 @@ Scales are fixed at export, so that a text's vector does not depend on what else
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from .calibrate import Observed
-from .decoder import QuantizedActivation, Table, quantize_decoder, quantize_embedding
+from .decoder import QuantizedActivation, Table, quantize_decoder
 from .edit import add_constant, put_in_place, quantize_weight
-from .sites import Floats, Site, find_sites
-from .smooth import divide, find_fold, smoothing_factors
+from .sites import Floats, Site
+from .smooth import STRENGTHS, smoothing_factors
 
-STRENGTHS = (None, 0.3, 0.5, 0.65, 0.8)  # SmoothQuant's alpha, None for no smoothing; the least error wins
 RANGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # shares of the observed range; the least error wins
 
 
 @dataclass(frozen=True)
-class Choice:
+class Int8Choice:
     """How a site is quantized: x ~ (q - zero_point) * scale, q uint8.
 
     `error` is the relative error |Y' - Y| / |Y| of the layer's outputs on the calibration rows.
@@ -35,45 +32,16 @@ class Choice:
     scale: float
     zero_point: int
     error: float
-    is_decoder: bool
 
 
-def quantize_int8(model: ir.Model, observed: dict[str, Observed], keep_fp32: Sequence[str] = ()) -> list[Choice]:
-    """Quantize `model` in place and return what was chosen for each site; the sites in `keep_fp32` stay as they are."""
-    choices = []
-    sites = [site for site in find_sites(model) if site.name not in keep_fp32]
-    for site in sites:
-        fold = find_fold(site)
-        choice, factors = _choose(site, observed[site.name], smoothable=fold is not None)
-        if fold is not None and factors is not None:
-            divide(model.graph, fold, site, factors)
-        choices.append(choice)
-    table = quantize_embedding(model.graph)
-    for site, choice in zip(sites, choices, strict=True):
-        _replace(model.graph, site, choice, table)
-    model.opset_imports["com.microsoft"] = 1
-    return choices
-
-
-def settings(choices: Sequence[Choice], keep_fp32: Sequence[str]) -> dict[str, Any]:
-    """What the manifest records of a quantization."""
-    rescored = any(choice.is_decoder for choice in choices)
-    return {
-        "activations": "uint8, static, per tensor",
-        "weights": "int8, symmetric, per channel",
-        "winners": "rescored with float32 activations and 16-bit rows" if rescored else "as selected",
-        "kept_fp32": list(keep_fp32),
-        "sites": [asdict(choice) for choice in choices],
-    }
-
-
-def _choose(site: Site, observed: Observed, *, smoothable: bool) -> tuple[Choice, Floats | None]:
+def choose_int8(site: Site, observed: Observed, *, smoothable: bool) -> tuple[Int8Choice, Floats | None]:
+    """The smoothing and range with the least error of the site's outputs, and the smoothing's factors."""
     weight = np.concatenate([linear.weight for linear in site.linears], axis=1)  # [K, N]
     exact = observed.rows @ weight
     norm = float(np.linalg.norm(exact)) or 1.0
-    best: tuple[Choice, Floats | None] | None = None
+    best: tuple[Int8Choice, Floats | None] | None = None
 
-    def attempt(strength: float | None, share: float) -> tuple[Choice, Floats | None]:
+    def attempt(strength: float | None, share: float) -> tuple[Int8Choice, Floats | None]:
         factors = None if strength is None else smoothing_factors(observed, weight, strength)
         divisor = np.float32(1) if factors is None else factors
         low, high = float((observed.low / divisor).min()), float((observed.high / divisor).max())
@@ -81,7 +49,7 @@ def _choose(site: Site, observed: Observed, *, smoothable: bool) -> tuple[Choice
         rows = _round_trip(observed.rows / divisor, scale, zero_point)
         integers, scales = quantize_weight(weight if factors is None else weight * factors[:, None])
         error = float(np.linalg.norm(rows @ (integers * scales) - exact)) / norm
-        return Choice(site.name, strength, share, scale, zero_point, error, site.is_decoder), factors
+        return Int8Choice(site.name, strength, share, scale, zero_point, error), factors
 
     for strength in STRENGTHS if smoothable else (None,):
         candidate = attempt(strength, 1.0)
@@ -106,7 +74,7 @@ def _round_trip(x: Floats, scale: float, zero_point: int) -> Floats:
     return np.asarray((np.clip(np.rint(x / scale) + zero_point, 0, 255) - zero_point) * scale, dtype=np.float32)
 
 
-def _replace(graph: ir.Graph, site: Site, choice: Choice, table: Table | None) -> None:
+def replace_int8(graph: ir.Graph, site: Site, choice: Int8Choice, table: Table | None) -> None:
     """One QuantizeLinear for the site, then an integer product for each of its linear layers."""
     name = site.name
     scale = add_constant(graph, f"{name}.scale", np.array(choice.scale, np.float32))

@@ -15,6 +15,8 @@ import onnx_ir as ir
 from .calibrate import Observed
 from .sites import Floats, Site
 
+STRENGTHS = (None, 0.3, 0.5, 0.65, 0.8)  # SmoothQuant's alpha, None for no smoothing; the least error wins
+
 # (node, input) of constants whose last axis makes an activation's channels: dividing them all divides the activation.
 Fold = tuple[tuple[ir.Node, int], ...]
 

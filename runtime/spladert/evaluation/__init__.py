@@ -1,7 +1,7 @@
 """How well a bundle's vectors retrieve, and how sensibly they expand terms. Needs the extra `evaluate`."""
 
 from .dataset import RetrievalData, read_dataset
-from .retrieval import EvaluationReport, RetrievalScores, evaluate, evaluate_vectors
+from .retrieval import EvaluationReport, RetrievalScores, evaluate, evaluate_vectors, require_ir_measures
 from .terms import Term, TermReport, TermResult, evaluate_terms, read_terms
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "evaluate_vectors",
     "read_dataset",
     "read_terms",
+    "require_ir_measures",
 ]

@@ -67,7 +67,7 @@ def evaluate(
         InputError: the set is incomplete or malformed.
         DependencyError: the extra `evaluate` is not installed.
     """
-    _ir_measures()  # before the long part
+    require_ir_measures()  # before the long part
     data = read_dataset(folder)
     started = time.perf_counter()
     queries = encoder.encode_query(data.queries, batch_size=batch_size, show_progress=show_progress)
@@ -92,7 +92,7 @@ def evaluate_vectors(data: RetrievalData, queries: SparseVectors, documents: Spa
         InputError: the vectors do not fit the data.
         DependencyError: the extra `evaluate` is not installed.
     """
-    ir = _ir_measures()
+    ir = require_ir_measures()
     if len(queries) != len(data.queries) or len(documents) != len(data.documents):
         raise InputError(
             f"{len(queries)} query and {len(documents)} document vectors for {len(data.queries)} queries "
@@ -154,7 +154,12 @@ def _activation(vectors: SparseVectors) -> NDArray[np.float64]:
     return np.bincount(vectors.indices, minlength=vectors.vocabulary_size) / len(vectors)
 
 
-def _ir_measures() -> Any:
+def require_ir_measures() -> Any:
+    """The ir_measures module; scipy is there too.
+
+    Raises:
+        DependencyError: the extra `evaluate` is not installed.
+    """
     try:
         import ir_measures
         import scipy.sparse  # noqa: F401 - asked for here so that one message names both

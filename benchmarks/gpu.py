@@ -1,0 +1,327 @@
+"""All there is to measure on an NVIDIA GPU, in one run: first that the results are right, then how fast they come.
+
+    pip install '.[gpu,export]' 'onnxruntime-gpu[cuda,cudnn]' 'tensorrt-cu13>=10,<11'
+    python benchmarks/make_checkpoint.py /tmp/checkpoint
+    spladert export /tmp/checkpoint /tmp/bundle --precision fp32 --precision fp16 \
+        --precision tensorrt-fp16 --precision tensorrt-int8 --allow-loss
+    python benchmarks/gpu.py /tmp/checkpoint /tmp/bundle --json gpu.json
+
+(tensorrt-cu12 where onnxruntime-gpu is built for CUDA 12.) It
+
+1. measures the floors: bytes a second of a copy, and operations a second of an fp16 matrix product;
+2. compares every engine's vectors with the CPU's fp32 ones, and stops where they are not close enough;
+3. times every engine end to end, from texts to sparse vectors on the host, in turns, after a warm-up: one query of
+   8 tokens, and batches of texts of 64 tokens. What comes back to the host has been waited for;
+4. times the vocabulary head alone: ONNX Runtime in tiles of several sizes, PyTorch, and a fused Triton kernel.
+
+Peers are the model card's code in fp16 on the same GPU, eager and compiled. A part that cannot run is reported as such.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LATENCY_TOKENS, TEXT_TOKENS = 8, 64
+BATCHES = (1, 8, 32, 64, 128, 256)
+WARM_UPS, LATENCY_RUNS, BATCH_RUNS = 20, 200, 20
+FP32_ERROR = 1e-3  # the most that a weight of an fp32 engine may differ from the CPU's
+LEAST_OVERLAP = 0.97  # of the 10 heaviest ids with the CPU's fp32, for every other engine
+Encode = Callable[[Sequence[str]], Any]
+
+
+@dataclass(frozen=True)
+class Floors:
+    """What the GPU gives: bytes a second of a device-to-device copy (read and written), fp16 operations a second."""
+
+    gpu: str
+    bytes_per_second: float
+    fp16_flops: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a model costs: weights that a run must read at least once, and operations a token, both of the products."""
+
+    weight_bytes: int
+    flops_per_token: int
+
+    def least_seconds(self, floors: Floors, tokens: int) -> float:
+        """The larger of reading the weights and computing the products."""
+        return max(self.weight_bytes / floors.bytes_per_second, self.flops_per_token * tokens / floors.fp16_flops)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one call."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+def require_cuda() -> Any:
+    """torch, if it sees a CUDA device.
+
+    Raises:
+        SystemExit: it does not, or is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise SystemExit(f"the peers and the floors need PyTorch ({error}): pip install '.[gpu,export]'") from None
+    if not torch.cuda.is_available():
+        raise SystemExit("no CUDA device here: run this on a machine with an NVIDIA GPU and its driver")
+    return torch
+
+
+def percentiles(milliseconds: Sequence[float]) -> Latency:
+    p50, p90, p99 = np.percentile(np.asarray(milliseconds), [50, 90, 99]).tolist()
+    return Latency(p50, p90, p99)
+
+
+def work(hidden: int, vocabulary: int, encoder_weights: int, bytes_per_weight: int) -> Work:
+    """The products of an encoder with `encoder_weights` entries in its matrices, and of a decoder [V, H]."""
+    weights = encoder_weights + hidden * vocabulary
+    return Work(weights * bytes_per_weight, 2 * weights)
+
+
+def encoder_matrices(model: Any) -> int:
+    """Entries of the matrices that a token is multiplied with, the decoder left out."""
+    from torch import nn
+
+    decoder = model.get_output_embeddings()
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not decoder]
+    return sum(int(m.weight.numel()) for m in linear)
+
+
+def make_texts(tokenizer: Any, tokens: int, count: int, max_length: int) -> list[str]:
+    """Texts of exactly `tokens` tokens, special tokens included, out of the tokenizer's own words.
+
+    Raises:
+        SystemExit: the tokenizer's words do not come back as they went in.
+    """
+    from spladert.tokenizer import tokenize
+
+    special = len(tokenizer.encode("").ids)
+    words = [word for word in tokenizer.get_vocab() if word.isalpha() and len(word) > 1]
+    alone = tokenize(tokenizer, words)
+    words = sorted(word for word, ids in zip(words, alone, strict=True) if len(ids) == special + 1)
+    if not words or tokens <= special or tokens > max_length:
+        raise SystemExit(f"no text of {tokens} tokens can be made for this bundle")
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(words, tokens - special).tolist()) for _ in range(4 * count)]
+    fitting = [text for text, ids in zip(texts, tokenize(tokenizer, texts), strict=True) if len(ids) == tokens]
+    if len(fitting) < count:
+        raise SystemExit(f"only {len(fitting)} of {len(texts)} made texts have {tokens} tokens")
+    return fitting[:count]
+
+
+def difference(found: Sequence[Any], expected: Sequence[Any]) -> dict[str, float]:
+    """How far vectors are from the CPU's: largest weight error, and mean overlap of the 10 heaviest ids."""
+    largest, overlap = 0.0, []
+    for ours, theirs in zip(found, expected, strict=True):
+        mine, known = ours.to_dict(), theirs.to_dict()
+        # An id that one side's last place left out counts by what it exceeds that place.
+        least = min(ours.values[-1], theirs.values[-1]) if len(ours) and len(theirs) else 0.0
+        errors = [abs(max(mine.get(i, 0), least) - max(known.get(i, 0), least)) for i in mine.keys() | known.keys()]
+        largest = max(largest, *errors, 0.0)
+        top = set(theirs.indices[:10].tolist())
+        overlap.append(len(top & set(ours.indices[:10].tolist())) / len(top) if top else 1.0)
+    return {"max_weight_error": float(largest), "top10_overlap": statistics.fmean(overlap)}
+
+
+def acceptable(precision: str, measured: dict[str, float]) -> bool:
+    if precision == "fp32":
+        return measured["max_weight_error"] <= FP32_ERROR
+    return measured["top10_overlap"] >= LEAST_OVERLAP
+
+
+def measure_floors(torch: Any) -> Floors:
+    """A copy of 2 GiB and a product of 8,192 x 8,192 fp16 matrices, each the best of 20."""
+
+    def best(run: Callable[[], Any]) -> float:
+        seconds = []
+        for _ in range(WARM_UPS):
+            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            start.record()
+            run()
+            end.record()
+            torch.cuda.synchronize()
+            seconds.append(start.elapsed_time(end) / 1e3)
+        return min(seconds[1:])
+
+    source, target = (torch.empty(2**31, dtype=torch.uint8, device="cuda") for _ in range(2))
+    bandwidth = 2 * source.numel() / best(lambda: target.copy_(source))
+    a, b = (torch.randn(8192, 8192, dtype=torch.float16, device="cuda") for _ in range(2))
+    flops = 2 * 8192**3 / best(lambda: a @ b)
+    return Floors(torch.cuda.get_device_name(), bandwidth, flops)
+
+
+def spladert_engine(bundle: Path, device: str, precision: str) -> Encode:
+    from spladert import SparseEncoder
+
+    encoder = SparseEncoder.load(bundle, device=device, precision=precision)  # type: ignore[arg-type]
+
+    def encode(texts: Sequence[str]) -> Any:
+        return encoder.encode(texts, batch_size=len(texts))
+
+    return encode
+
+
+def torch_engine(torch: Any, checkpoint: Path, max_length: int, top_k: int, *, compiled: bool) -> Encode:
+    """The model card's code in fp16; k ids and weights of each text come back to the host."""
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    from spladert import SparseVector
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModelForMaskedLM.from_pretrained(checkpoint, dtype=torch.float16).cuda().eval()
+
+    def weigh(input_ids: Any, attention_mask: Any) -> Any:
+        logits = model(input_ids=input_ids, attention_mask=attention_mask).logits
+        weights = (torch.log1p(torch.relu(logits)) * attention_mask.unsqueeze(-1)).max(dim=1).values
+        return weights.topk(top_k)
+
+    run = torch.compile(weigh, mode="reduce-overhead") if compiled else weigh
+
+    def encode(texts: Sequence[str]) -> Any:
+        inputs = tokenizer(list(texts), return_tensors="pt", padding=True, truncation=True, max_length=max_length)
+        with torch.inference_mode():
+            values, indices = run(inputs["input_ids"].cuda(), inputs["attention_mask"].cuda())
+        rows = zip(indices.int().cpu().numpy(), values.float().cpu().numpy(), strict=True)
+        return [SparseVector(i[v > 0], v[v > 0]) for i, v in rows]
+
+    return encode
+
+
+def time_calls(run: Callable[[], Any], repetitions: int) -> list[float]:
+    """Milliseconds of each call after the warm-up; `run` must wait for its result."""
+    for _ in range(WARM_UPS):
+        run()
+    taken = []
+    for _ in range(repetitions):
+        begun = time.perf_counter()
+        run()
+        taken.append((time.perf_counter() - begun) * 1e3)
+    return taken
+
+
+def table(results: dict[str, Any], floor_ms: float) -> str:
+    """Markdown of the timed engines, and the floor of one query."""
+    lines = ["| engine | 1 x 8 p50, ms | p90 | best texts/s | at batch | of the floor |", "|---|---|---|---|---|---|"]
+    for name, result in results.items():
+        if "problem" in result:
+            lines.append(f"| {name} | {result['problem']} | | | | |")
+            continue
+        latency, (batch, rate) = result["latency_ms"], max(result["texts_per_second"].items(), key=lambda x: x[1])
+        share = result["share_of_floor"]
+        lines.append(f"| {name} | {latency['p50']:.2f} | {latency['p90']:.2f} | {rate:,.0f} | {batch} | {share:.0%} |")
+    return "\n".join([*lines, "", f"floor of one query of {LATENCY_TOKENS} tokens: {floor_ms:.3f} ms"])
+
+
+def main(args: argparse.Namespace) -> None:
+    torch = require_cuda()
+    from gpu_head import measure_head
+    from spladert import SparseEncoder
+
+    encoder = SparseEncoder.load(args.bundle, device="cpu", precision="fp32")
+    manifest, tokenizer = encoder.manifest, encoder._tokenizer
+    longest = min(TEXT_TOKENS, manifest.max_length)
+    query = make_texts(tokenizer, min(LATENCY_TOKENS, longest), 1, manifest.max_length)
+    texts = make_texts(tokenizer, longest, max(BATCHES), manifest.max_length)
+    probes = [*query, *texts[:32]]
+    expected = list(encoder.encode(probes))
+    floors = measure_floors(torch)
+    print(f"{floors.gpu}: {floors.bytes_per_second / 1e12:.2f} TB/s, {floors.fp16_flops / 1e12:.0f} TFLOP/s fp16")
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(args.checkpoint)
+    hidden, entries = int(model.get_output_embeddings().weight.shape[1]), encoder_matrices(model)
+    costs = work(hidden, manifest.vocabulary_size, entries, 2)
+    del model
+    makers: dict[str, tuple[str, Callable[[], Encode]]] = {
+        f"spladert {v.target} {v.precision}": (
+            v.precision,
+            lambda v=v: spladert_engine(args.bundle, v.target if v.target != "cpu" else "cuda", v.precision),
+        )
+        for v in manifest.variants
+        if v.target != "cpu" or v.precision == "fp32"
+    }
+    for name, compiled in (("torch fp16 eager", False), ("torch fp16 compiled", True)):
+        makers[name] = (
+            "fp16",
+            lambda compiled=compiled: torch_engine(
+                torch, args.checkpoint, manifest.max_length, manifest.top_k, compiled=compiled
+            ),
+        )
+    engines, results = check(makers, probes, expected)
+    if wrong := [name for name, result in results.items() if result.get("wrong")]:
+        print(json.dumps(results, indent=2))
+        raise SystemExit(f"{', '.join(wrong)} differ too much from the CPU: nothing was timed")
+    measure(engines, results, query, texts, costs, floors, longest)
+    head = measure_head(torch, hidden, manifest.vocabulary_size, manifest.top_k, 32, longest)
+    print(table(results, costs.least_seconds(floors, len(query) * LATENCY_TOKENS) * 1e3))
+    print(json.dumps(head, indent=2))
+    if args.json:
+        content = {"floors": asdict(floors), "work": asdict(costs), "engines": results, "head": head}
+        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def check(
+    makers: dict[str, tuple[str, Callable[[], Encode]]], probes: Sequence[str], expected: Sequence[Any]
+) -> tuple[dict[str, Encode], dict[str, Any]]:
+    """The engines that start, and for each how far it is from the CPU, or why it does not start."""
+    engines: dict[str, Encode] = {}
+    results: dict[str, Any] = {}
+    for name, (precision, make) in makers.items():
+        print(f"checking {name}", file=sys.stderr)
+        try:
+            encode = make()
+            measured = difference(list(encode(probes)), expected)
+        except Exception as error:  # whatever an engine raises, the others are still worth measuring
+            results[name] = {"problem": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
+            continue
+        results[name] = {"against_cpu": measured, "wrong": not acceptable(precision, measured)}
+        engines[name] = encode
+    return engines, results
+
+
+def measure(
+    engines: dict[str, Encode],
+    results: dict[str, Any],
+    query: Sequence[str],
+    texts: Sequence[str],
+    costs: Work,
+    floors: Floors,
+    tokens: int,
+) -> None:
+    """Time each engine and add what was found to its result."""
+    for name, encode in engines.items():
+        print(f"timing {name}", file=sys.stderr)
+        results[name]["latency_ms"] = asdict(percentiles(time_calls(lambda e=encode: e(query), LATENCY_RUNS)))
+        rates = {}
+        for batch in BATCHES:
+            part = texts[:batch]
+            taken = time_calls(lambda e=encode, p=part: e(p), BATCH_RUNS)
+            rates[batch] = batch / statistics.median(taken) * 1e3
+        batch = max(rates, key=lambda size: rates[size])
+        results[name]["texts_per_second"] = rates
+        results[name]["share_of_floor"] = costs.least_seconds(floors, batch * tokens) * rates[batch] / batch
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--json", type=Path, help="Write everything here.")
+    main(parser.parse_args())

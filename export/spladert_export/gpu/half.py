@@ -1,0 +1,142 @@
+"""fp16 where it is fast and has the range, fp32 where it has not: the type of every value is written into the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from spladert import ExportError
+
+from .edit import constant
+
+FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+LARGEST = 65504.0  # the largest fp16 number
+MASK = -3e4  # of a hidden token's score: exp() of it is 0, and the sum with a score stays within fp16
+# Products, which tensor cores do in fp16 with fp32 sums. What is in no list follows its inputs.
+PRODUCTS = frozenset({"MatMul", "Gemm", "MultiHeadAttention", "RotaryEmbedding"})
+NORMS = frozenset({"LayerNormalization", "SkipLayerNormalization"})
+
+
+def to_half(model: ir.Model, *, wide: Collection[str], wide_operators: Collection[str] = ()) -> list[str]:
+    """Give every floating value of `model` its type, in place; returns the names of the nodes' outputs left in fp32.
+
+    Products are fp16, the pooled logits and all that follows them fp32, and every other node is fp16 where all that it
+    computes with is. A residual sum that has to be fp32 so keeps the ones after it in fp32.
+
+    Args:
+        wide: names of values that do not fit fp16; the nodes that make them stay fp32.
+        wide_operators: operators that stay fp32 wherever they are.
+
+    Raises:
+        ExportError: a weight does not fit fp16.
+    """
+    graph = model.graph
+    logits = _logits(graph)
+    types: dict[ir.Value, ir.DataType] = {}  # of the values made so far
+    casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
+    vocabulary = _vocabulary(graph)
+    kept = []
+    for node in list(graph):
+        inputs = [value for value in node.inputs if value is not None and value.dtype == FLOAT]
+        makes_float = [value for value in node.outputs if value.dtype == FLOAT]
+        if not inputs and not makes_float:
+            continue
+        made = [types[value] for value in inputs if value in types]
+        if node in logits or node.op_type in wide_operators or any(v.name in wide for v in makes_float):
+            kind = FLOAT
+        elif node.op_type in PRODUCTS or not made:
+            kind = HALF
+        else:
+            kind = FLOAT if FLOAT in made else HALF
+        if kind == FLOAT and makes_float:
+            kept.append(str(makes_float[0].name))
+        if node.op_type == "Cast" and makes_float:
+            node.attributes["to"] = ir.AttrInt64("to", kind)
+        for index, value in enumerate(node.inputs):
+            if value is None or value not in inputs:
+                continue
+            if value.const_value is not None:
+                new = vocabulary.get(value) if kind == HALF else value
+                node.replace_input_with(index, new or _half_constant(graph, value))
+            elif types[value] != kind:
+                node.replace_input_with(index, _cast(graph, node, value, kind, casts))
+        for value in makes_float:
+            types[value] = kind
+    for value, kind in types.items():
+        value.type = ir.TensorType(kind)
+    for output in graph.outputs:
+        assert output.dtype != HALF
+    return kept
+
+
+def _logits(graph: ir.Graph) -> set[ir.Node]:
+    """The node that adds the bias to the pooled logits: from there on, everything is fp32."""
+    select = next(node for node in graph if node.op_type == "TopK")
+    biased = select.inputs[0].producer() if select.inputs[0] is not None else None
+    assert biased is not None
+    assert biased.op_type == "Add"
+    return {biased}
+
+
+def _half_constant(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    assert value.const_value is not None
+    data = value.const_value.numpy()
+    if data.size and np.abs(data).max() > LARGEST:
+        if data.min() < -1e38 and np.abs(data[data > -1e38]).max(initial=0) <= LARGEST:
+            data = np.maximum(data, np.float32(MASK))  # the least float32, which hides a token
+        else:
+            raise ExportError(
+                f"weight {value.name} reaches {np.abs(data).max():.3g}, and fp16 holds at most {LARGEST:.0f}; "
+                "leave the fp16 variants out"
+            )
+    return constant(graph, f"{value.name}.half", data.astype(np.float16))
+
+
+def _vocabulary(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
+    """fp16 constants of the decoder's tiles and of the embedding, if it is tied, that share their memory."""
+    tiles = [node.inputs[1] for node in graph if node.op_type == "Gemm"]
+    values = [value for value in tiles if value is not None and value.const_value is not None]
+    if not values:
+        return {}
+    rows = np.concatenate([value.const_value.numpy() for value in values])  # type: ignore[union-attr]
+    if np.abs(rows).max() > LARGEST:
+        return {}
+    table = torch.from_numpy(rows.astype(np.float16))
+    found, start = {}, 0
+    for value in values:
+        stop = start + len(value.const_value.numpy())  # type: ignore[union-attr]
+        found[value] = _tensor(graph, f"{value.name}.half", table[start:stop])
+        start = stop
+    gather = next((node for node in graph if node.op_type == "Gather" and node.inputs[1] is graph.inputs[0]), None)
+    embedding = gather.inputs[0] if gather is not None else None
+    weight = embedding.const_value if embedding is not None else None
+    if embedding is not None and weight is not None and np.array_equal(weight.numpy(), rows):
+        found[embedding] = _tensor(graph, f"{embedding.name}.half", table)
+    return found
+
+
+def _tensor(graph: ir.Graph, name: str, data: torch.Tensor) -> ir.Value:
+    tensor = ir.tensor_adapters.TorchTensor(data, name=name)
+    value = ir.Value(name=name, shape=ir.Shape(data.shape), type=ir.TensorType(HALF), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def _cast(
+    graph: ir.Graph,
+    reader: ir.Node,
+    value: ir.Value,
+    kind: ir.DataType,
+    casts: dict[tuple[ir.Value, ir.DataType], ir.Value],
+) -> ir.Value:
+    """`value` in the other type; one Cast for all readers, put before the first of them."""
+    if (value, kind) not in casts:
+        node = ir.node("Cast", [value], {"to": kind})
+        result = node.outputs[0]
+        result.name, result.shape, result.type = f"{value.name}.{kind.name.lower()}", value.shape, ir.TensorType(kind)
+        graph.insert_before(reader, node)
+        casts[value, kind] = result
+    return casts[value, kind]
