@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spladert import BundleError, SparseEncoder
+from spladert import BundleError, InputError, SparseEncoder
 from spladert.bundle import open_bundle
 from spladert.manifest import SCHEMA_VERSION, Manifest
 from spladert.onnx_files import external_files
@@ -106,6 +106,13 @@ def test_missing_folder_checkpoint_and_file(tmp_path: Path, tiny_bundle: Path) -
         open_bundle(tmp_path)
     with pytest.raises(BundleError, match="is a file, not a bundle folder"):
         open_bundle(tiny_bundle / "spladert.json")
+
+
+def test_a_revision_of_a_folder(tiny_bundle: Path) -> None:
+    with pytest.raises(InputError, match="revision 'main' is for hub ids"):
+        SparseEncoder.load(tiny_bundle, revision="main")
+    with pytest.raises(InputError, match="revision 'main' is for hub ids"):
+        SparseEncoder.load(revision="main")
 
 
 def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:

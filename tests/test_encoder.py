@@ -98,16 +98,29 @@ def test_top_k_keeps_the_heaviest(encoder: SparseEncoder) -> None:
     assert cut.to_dict() == dict(list(full.to_dict().items())[:5])
 
 
-@pytest.mark.parametrize("top_k", [0, -1, 65])
-def test_top_k_out_of_range(encoder: SparseEncoder, top_k: int) -> None:
+@pytest.mark.parametrize("top_k", [0, -1, 65, 2.5])
+def test_top_k_out_of_range(encoder: SparseEncoder, top_k: Any) -> None:
     with pytest.raises(InputError, match=f"top_k is {top_k}; this bundle gives 1 to 64"):
         encoder.encode("a", top_k=top_k)
 
 
-@pytest.mark.parametrize("texts", [None, 3, b"bytes", {"text": "a"}])
+@pytest.mark.parametrize("texts", [None, 3, b"bytes", bytearray(b"a"), {"text": "a"}, np.array("a")])
 def test_wrong_type(encoder: SparseEncoder, texts: Any) -> None:
     with pytest.raises(InputError, match=f"texts is {type(texts).__name__}; give a str or a sequence of str"):
         encoder.encode(texts)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        np.array(LINES[:2]),
+        np.array(LINES[:2], dtype=object),
+        (line for line in LINES[:2]),
+        dict.fromkeys(LINES[:2]).keys(),
+    ],
+)
+def test_any_iterable_of_str(encoder: SparseEncoder, texts: Any) -> None:
+    assert encoder.encode(texts) == encoder.encode(LINES[:2])
 
 
 @pytest.mark.parametrize("item", [None, 3, b"bytes", ["nested"]])
@@ -119,10 +132,12 @@ def test_wrong_item(encoder: SparseEncoder, item: Any) -> None:
 def test_lone_surrogate(encoder: SparseEncoder) -> None:
     with pytest.raises(InputError, match=r"text 1 has a lone surrogate \(U\+D800\) at character 3"):
         encoder.encode(["fine", "abc\ud800"])
+    with pytest.raises(InputError, match=r"text 0 has a lone surrogate \(U\+DC80\) at character 0"):
+        encoder.tokenize("\udc80")
 
 
-@pytest.mark.parametrize("batch_size", [0, -5])
-def test_wrong_batch_size(encoder: SparseEncoder, batch_size: int) -> None:
+@pytest.mark.parametrize("batch_size", [0, -5, 1.5, None])
+def test_wrong_batch_size(encoder: SparseEncoder, batch_size: Any) -> None:
     with pytest.raises(InputError, match="batch_size"):
         encoder.encode(["a"], batch_size=batch_size)
 
@@ -135,6 +150,15 @@ def test_decode(encoder: SparseEncoder) -> None:
     assert len(encoder.decode(vector, top_k=None)) == len(vector)
     beyond = SparseVector(np.array([encoder.manifest.vocabulary_size - 1], np.int32), np.ones(1, np.float32))
     assert encoder.decode(beyond)[0][0].startswith("[unused ")
+    assert encoder.decode(vector, top_k=0) == []
+    with pytest.raises(InputError, match="top_k is -1; give 0 or more"):
+        encoder.decode(vector, top_k=-1)
+
+
+def test_token_ids_have_no_special_tokens(encoder: SparseEncoder) -> None:
+    ids = encoder.tokenize(LINES[0])
+    assert len(ids) > 3
+    assert not set(ids) & set(encoder.manifest.special_token_ids)
 
 
 def test_threads_share_an_encoder(encoder: SparseEncoder) -> None:
@@ -164,6 +188,9 @@ def test_vectors_behave_as_a_sequence(encoder: SparseEncoder) -> None:
     assert [len(v) for v in vectors[1:4]] == [len(vectors[i]) for i in (1, 2, 3)]
     with pytest.raises(IndexError):
         vectors[len(LINES)]
+    assert vectors == encoder.encode(LINES) == vectors[:]
+    assert vectors != vectors[::-1]
+    assert vectors != list(vectors)
 
 
 def test_progress_goes_to_standard_error(encoder: SparseEncoder, capsys: pytest.CaptureFixture[str]) -> None:

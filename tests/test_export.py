@@ -91,14 +91,21 @@ def test_remote_code_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
     [
         ("./nowhere", "does not exist; give a checkpoint's folder or a hub id"),
         ("owner/nowhere", "cannot be loaded"),
-        ("folder", r"is no checkpoint: config\.json is missing"),
+        ("folder", r"has no config\.json, so it is no checkpoint"),
+        ("file", "is a file; give the checkpoint's folder"),
     ],
 )
 def test_nothing_at_the_source(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
     with pytest.raises(ExportError, match=message):
-        export(tmp_path / name if name == "folder" else name, tmp_path / "out")
+        export(tmp_path / name if name in ("folder", "file") else name, tmp_path / "out")
+
+
+def test_a_revision_of_a_folder(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"revision 'main' is for hub ids, and .*checkpoint is a folder"):
+        export(checkpoint, tmp_path / "out", revision="main")
 
 
 def test_truncated_weights(checkpoint: Path, tmp_path: Path) -> None:
@@ -108,15 +115,82 @@ def test_truncated_weights(checkpoint: Path, tmp_path: Path) -> None:
         export(checkpoint, tmp_path / "out")
 
 
+def test_a_pickle_that_would_run_code(checkpoint: Path, tmp_path: Path) -> None:
+    import os
+    import pickle
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Evil()}))
+    with pytest.raises(ExportError, match=r"holds more than tensors.*save the checkpoint as safetensors"):
+        export(checkpoint, tmp_path / "out")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_of_another_config(checkpoint: Path, tmp_path: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(config | {"intermediate_size": 24}))
+    with pytest.raises(ExportError, match=r"\.mlp\..* has shape \(\d+, \d+\) where config\.json wants \(\d+, \d+\)"):
+        export(checkpoint, tmp_path / "out")
+
+
+def change(checkpoint: Path, edit: Any) -> None:
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(checkpoint)
+    with torch.no_grad():
+        edit(model)
+    model.save_pretrained(checkpoint)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_numbers(checkpoint: Path, tmp_path: Path, value: float) -> None:
+    change(checkpoint, lambda model: model.model.layers[1].mlp.Wi.weight[0, 0].fill_(value))
+    with pytest.raises(ExportError, match=r"has NaN or infinite weights in model\.layers\.1\.mlp\.Wi\.weight"):
+        export(checkpoint, tmp_path / "out")
+
+
+def test_a_model_whose_vectors_are_all_empty(checkpoint: Path, tmp_path: Path) -> None:
+    """Against it, the comparison with PyTorch would prove nothing."""
+    change(checkpoint, lambda model: model.decoder.bias.sub_(1e6))
+    with pytest.raises(ExportError, match="gives every text an empty vector"):
+        export(checkpoint, tmp_path / "out")
+
+
+@pytest.mark.parametrize("form", ["float16", "bfloat16", "shards", "pytorch_model.bin"])
+def test_other_forms_of_weights(checkpoint: Path, tmp_path: Path, form: str) -> None:
+    from transformers import AutoModelForMaskedLM
+
+    model = AutoModelForMaskedLM.from_pretrained(checkpoint)
+    (checkpoint / "model.safetensors").unlink()
+    if form == "pytorch_model.bin":
+        torch.save(model.state_dict(), checkpoint / form)
+    elif form == "shards":
+        model.save_pretrained(checkpoint, max_shard_size="60KB")
+        assert len(list(checkpoint.glob("model-*.safetensors"))) > 1
+    else:
+        model.to(getattr(torch, form)).save_pretrained(checkpoint)
+    SparseEncoder.load(export(checkpoint, tmp_path / "out"))  # the export compares itself with PyTorch
+
+
+def test_a_length_without_room_for_a_token(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="max_length 2 leaves no room beside the 2 special tokens"):
+        export(checkpoint, tmp_path / "out", max_length=2)
+    export(checkpoint, tmp_path / "out", max_length=3)
+
+
 def test_more_tokens_than_positions(tmp_path: Path) -> None:
     source = make_checkpoint("xlm-roberta", tmp_path / "xlm")
     with pytest.raises(ExportError, match="has 140 positions; max_length 141 does not fit"):
         export(source, tmp_path / "out", max_length=141)
 
 
-@pytest.mark.parametrize("arguments", [{"max_length": 0}, {"top_k": 0}])
+@pytest.mark.parametrize("arguments", [{"max_length": 0}, {"top_k": 0}, {"max_length": 6.5}, {"top_k": "9"}])
 def test_arguments_out_of_range(checkpoint: Path, tmp_path: Path, arguments: Any) -> None:
-    with pytest.raises(ExportError, match="give at least 1 for each"):
+    with pytest.raises(ExportError, match="give integers of at least 1"):
         export(checkpoint, tmp_path / "out", **arguments)
 
 
@@ -153,6 +227,31 @@ def test_an_existing_folder_is_kept_unless_it_may_be_replaced(checkpoint: Path, 
     export(checkpoint, out, top_k=7, overwrite=True)
     assert len(SparseEncoder.load(out).encode(LINES[0])) == 7
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "out"]
+
+
+def test_a_link_at_the_output_stays_and_its_folder_is_filled(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    export(checkpoint, tmp_path / "link", top_k=5)
+    export(checkpoint, tmp_path / "link", top_k=7, overwrite=True)
+    assert (tmp_path / "link").is_symlink()
+    assert len(SparseEncoder.load(tmp_path / "folder").encode(LINES[0])) == 7
+
+
+def test_a_file_where_the_outputs_folder_would_be(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match=r"file cannot be made a folder \(File exists\); choose another place"):
+        export(checkpoint, tmp_path / "file" / "out")
+
+
+def test_an_interrupt_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
+    def interrupt(stage: str) -> None:
+        if stage == "check fp32 against PyTorch":
+            assert any(tmp_path.glob(".out.*/out/cpu-fp32.onnx"))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(checkpoint, tmp_path / "out", progress=interrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
 def test_a_killed_export_leaves_no_bundle(checkpoint: Path, tmp_path: Path) -> None:

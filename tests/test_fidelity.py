@@ -46,6 +46,11 @@ def test_an_entry_left_out_for_lack_of_room_counts_by_its_excess() -> None:
     assert report.max_weight_error == 0.25
 
 
+def test_what_is_not_a_number_is_not_lost() -> None:
+    chunks = [([vector({1: weight})], dense({1: expected})[None]) for weight, expected in ((1.0, np.nan), (1.0, 1.0))]
+    assert np.isnan(compare(chunks, top_k=2).max_weight_error)
+
+
 def test_texts_without_entries() -> None:
     report = compare([([vector({})], dense({})[None])], top_k=10)
     assert (report.top10_overlap, report.top10_same, report.max_weight_error) == (1, 1, 0)

@@ -20,8 +20,12 @@ def atomic_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises:
         ExportError: `out` is taken, and is not a bundle that may be overwritten.
     """
+    out = out.resolve()  # where `out` is a link, the folder it names is made or replaced, and the link stays
     _refuse_taken(out, overwrite)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{out.parent} cannot be made a folder ({error.strerror}); choose another place") from None
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         making = Path(folder) / out.name
         making.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,15 +63,31 @@ def load_checkpoint(source: str, revision: str | None, max_length: int) -> Check
     """
     if not Path(source).exists() and (source.startswith((".", "/", "~")) or source.count("/") > 1):
         raise ExportError(f"{source} does not exist; give a checkpoint's folder or a hub id (owner/name)")
+    if Path(source).is_file():
+        raise ExportError(f"{source} is a file; give the checkpoint's folder, with config.json, or a hub id")
     if Path(source).exists() and not (Path(source) / "config.json").is_file():
-        raise ExportError(f"{source} is no checkpoint: config.json is missing; give a checkpoint's folder or a hub id")
+        raise ExportError(
+            f"{source!r} has no config.json, so it is no checkpoint; give a checkpoint's folder or a hub id"
+        )
+    if Path(source).exists() and revision is not None:
+        raise ExportError(f"revision {revision!r} is for hub ids, and {source} is a folder; leave it out")
     level = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, report = AutoModelForMaskedLM.from_pretrained(
-            source, revision=revision, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+            source,
+            revision=revision,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,  # refused below, by name
+            output_loading_info=True,
         )
+    except pickle.UnpicklingError as error:
+        raise ExportError(
+            f"{source} holds more than tensors in its pickled weights, or they are damaged; they are not loaded, since "
+            "they could run code: save the checkpoint as safetensors"
+        ) from error
     except Exception as error:  # transformers, safetensors and the hub client raise many unrelated classes
         raise ExportError(f"{source} cannot be loaded as a masked language model: {_first_lines(error)}") from error
     else:
@@ -88,6 +105,13 @@ def load_checkpoint(source: str, revision: str | None, max_length: int) -> Check
 
 def _refuse(checkpoint: Checkpoint, report: dict[str, Any], max_length: int) -> None:
     source, config = checkpoint.source, checkpoint.model.config
+    mismatched = sorted(report["mismatched_keys"])
+    if mismatched:
+        name, found, expected = mismatched[0]
+        raise ExportError(
+            f"{source}: {name} has shape {tuple(found)} where config.json wants {tuple(expected)}; they do not belong "
+            "together"
+        )
     missing = sorted(report["missing_keys"])
     if missing:
         raise ExportError(
@@ -102,6 +126,9 @@ def _refuse(checkpoint: Checkpoint, report: dict[str, Any], max_length: int) -> 
             f"{source} has no fast tokenizer (tokenizer.json): save one with "
             "AutoTokenizer.from_pretrained(...).save_pretrained(...) where its conversion is supported"
         )
+    for name, parameter in checkpoint.model.named_parameters():
+        if not parameter.isfinite().all():
+            raise ExportError(f"{source} has NaN or infinite weights in {name}; take an earlier state of the training")
     rows, tokens = checkpoint.vocabulary_size, len(checkpoint.tokenizer)
     highest = max(checkpoint.tokenizer.get_vocab().values())
     if highest >= rows or rows - tokens > MOST_PADDING_ROWS:
@@ -109,6 +136,9 @@ def _refuse(checkpoint: Checkpoint, report: dict[str, Any], max_length: int) -> 
             f"{source}: the tokenizer has {tokens} tokens (highest id {highest}) and the model {rows} vocabulary rows; "
             "they do not belong together"
         )
+    special = checkpoint.tokenizer.num_special_tokens_to_add()
+    if max_length <= special:
+        raise ExportError(f"max_length {max_length} leaves no room beside the {special} special tokens of {source}")
     positions = getattr(config, "max_position_embeddings", None)
     if positions is not None:
         # RoBERTa's positions start behind the padding id

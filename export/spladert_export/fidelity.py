@@ -62,7 +62,7 @@ def compare(chunks: Iterable[tuple[Sequence[SparseVector], NDArray[np.float32]]]
                 left_out = ours[row] == 0
                 error[left_out] = np.maximum(expected[left_out] - vector.values[-1], 0)
             either = (ours[row] > 0) | (expected > 0)
-            largest = max(largest, float(error.max()))
+            largest = float(np.maximum(largest, error.max()))  # unlike max(), keeps a NaN
             error_sum += float(error[either].sum())
             entries += int(either.sum())
             top10 = set(order[:10].tolist())

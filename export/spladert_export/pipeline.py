@@ -78,8 +78,8 @@ def export(
     unknown = [name for name in precisions if name not in PRECISIONS]
     if unknown or not precisions:
         raise ExportError(f"precision {unknown[0] if unknown else None!r} is not known; use {' or '.join(PRECISIONS)}")
-    if max_length < 1 or top_k < 1:
-        raise ExportError(f"max_length is {max_length} and top_k {top_k}; give at least 1 for each")
+    if not (isinstance(max_length, int) and isinstance(top_k, int) and max_length > 0 and top_k > 0):
+        raise ExportError(f"max_length is {max_length!r} and top_k {top_k!r}; give integers of at least 1")
     if evaluate is not None:
         require_ir_measures()  # before the long part
     with atomic_folder(out, overwrite=overwrite) as folder:

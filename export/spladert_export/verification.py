@@ -60,7 +60,7 @@ def check_fp32(encoder: SparseEncoder, checkpoint: Checkpoint) -> Fidelity:
     """Compare on `CHECK_TEXTS`, in one padded batch and one by one; the worse report is returned.
 
     Raises:
-        ExportError: a weight differs by more than `MOST_WEIGHT_ERROR`.
+        ExportError: a weight differs by more than `MOST_WEIGHT_ERROR`, or there are none to compare.
     """
     together = verify(encoder, checkpoint, CHECK_TEXTS, chunk=len(CHECK_TEXTS))
     alone = verify(encoder, checkpoint, CHECK_TEXTS, chunk=1)
@@ -70,5 +70,9 @@ def check_fp32(encoder: SparseEncoder, checkpoint: Checkpoint) -> Fidelity:
             f"the graph of {checkpoint.source} differs from PyTorch by {worst.max_weight_error:.2e} in a weight "
             f"(limit {MOST_WEIGHT_ERROR:.0e}); nothing was written. This architecture "
             f"({type(checkpoint.model).__name__}) is not exported rightly: please report it"
+        )
+    if worst.active_dimensions == 0:
+        raise ExportError(
+            f"{checkpoint.source} gives every text an empty vector: it is no trained SPLADE model; nothing was written"
         )
     return worst

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from .errors import BundleError
+from .errors import BundleError, InputError
 from .manifest import FILE_NAME, BundleFile, Manifest, Variant
 from .onnx_files import external_files
 
@@ -65,6 +65,7 @@ def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None
 
     Raises:
         BundleError: nothing is there, or it is not a bundle, or it is a newer one.
+        InputError: a revision of what is no hub repository.
     """
     if bundle is None:
         path = DEFAULT_BUNDLE
@@ -73,7 +74,9 @@ def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None
     else:
         path = Path(bundle)
         if not path.exists():
-            path = _download(str(bundle), revision)
+            path, revision = _download(str(bundle), revision), None
+    if revision is not None:
+        raise InputError(f"revision {revision!r} is for hub ids, and {path} is a folder; leave it out")
     manifest_path = path / FILE_NAME
     if not path.is_dir():
         raise BundleError(f"{path} is a file, not a bundle folder; give the folder that holds {FILE_NAME}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -163,13 +164,15 @@ class SparseEncoder:
                 out of range.
         """
         single = isinstance(texts, str)
-        if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        no_texts = isinstance(texts, bytes | bytearray | memoryview | Mapping)
+        no_texts = no_texts or (isinstance(texts, np.ndarray) and texts.ndim == 0)  # says it is iterable, and is not
+        if no_texts or not isinstance(texts, Iterable):
             raise InputError(f"texts is {type(texts).__name__}; give a str or a sequence of str")
-        if batch_size < 1:
-            raise InputError(f"batch_size is {batch_size}; give at least 1")
-        if top_k is not None and not 1 <= top_k <= self.manifest.top_k:
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise InputError(f"batch_size is {batch_size!r}; give an integer of at least 1")
+        if top_k is not None and not (isinstance(top_k, Integral) and 1 <= top_k <= self.manifest.top_k):
             raise InputError(
-                f"top_k is {top_k}; this bundle gives 1 to {self.manifest.top_k} "
+                f"top_k is {top_k!r}; this bundle gives 1 to {self.manifest.top_k} "
                 "(spladert export --top-k makes one with more)"
             )
         rows = tokenize(self._tokenizer, check_texts([texts] if single else list(texts)))
@@ -187,15 +190,25 @@ class SparseEncoder:
     encode_document = encode
 
     def decode(self, vector: SparseVector, top_k: int | None = 10) -> list[tuple[str, float]]:
-        """The heaviest `top_k` entries (None: all) as (token, weight), heaviest first."""
+        """The heaviest `top_k` entries (None: all) as (token, weight), heaviest first.
+
+        Raises:
+            InputError: `top_k` is negative.
+        """
+        if top_k is not None and top_k < 0:
+            raise InputError(f"top_k is {top_k}; give 0 or more, or None for all")
         # Ids beyond the tokenizer's tokens exist where a checkpoint pads its vocabulary.
         ids = vector.indices[:top_k].tolist()
         tokens = [self._tokenizer.id_to_token(i) or f"[unused {i}]" for i in ids]
         return list(zip(tokens, vector.values[:top_k].tolist(), strict=True))
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of a text without special tokens, cut to the bundle's `max_length`."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        """Token ids of a text without special tokens, cut to the bundle's `max_length`.
+
+        Raises:
+            InputError: the text is not a str or not valid Unicode.
+        """
+        return tokenize(self._tokenizer, check_texts([text]), special_tokens=False)[0]
 
     def _limits(self, batch_size: int) -> tuple[int, int]:
         """The most texts and the most tokens of a run."""

@@ -43,14 +43,14 @@ def check_texts(texts: Sequence[object]) -> list[str]:
     return list(texts)  # type: ignore[arg-type]
 
 
-def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, special tokens included.
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str], *, special_tokens: bool = True) -> list[list[int]]:
+    """Token ids of each text, with or without the special tokens around it.
 
     Raises:
         InputError: a text holds a lone surrogate, which no tokenizer can take; the message gives its position.
     """
     try:
-        return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts)]
+        return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=special_tokens)]
     except Exception:
         for position, text in enumerate(texts):
             try:

@@ -63,6 +63,18 @@ class SparseVectors(Sequence[SparseVector]):
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SparseVectors):
+            return NotImplemented
+        return (
+            self.vocabulary_size == other.vocabulary_size
+            and np.array_equal(self.indptr, other.indptr)
+            and np.array_equal(self.indices, other.indices)
+            and np.array_equal(self.values, other.values)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays are mutable
+
     @overload
     def __getitem__(self, item: int) -> SparseVector: ...
     @overload
