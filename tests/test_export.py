@@ -16,7 +16,7 @@ from spladert import ExportError, SparseEncoder
 
 torch = pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 
-from spladert_export import export, pipeline  # noqa: E402
+from spladert_export import cpu_variants, export  # noqa: E402
 from spladert_export.checkpoint import load_checkpoint  # noqa: E402
 
 
@@ -204,7 +204,7 @@ def test_a_wrong_graph_is_not_written(checkpoint: Path, tmp_path: Path, monkeypa
         bias.const_value = ir.tensor(bias.const_value.numpy() + 0.01, name="bias")
         return {}
 
-    monkeypatch.setattr(pipeline, "optimize", wrong)
+    monkeypatch.setattr(cpu_variants, "optimize", wrong)
     with pytest.raises(ExportError, match=r"differs from PyTorch by \d.*e-0\d in a weight .*nothing was written"):
         export(checkpoint, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
