@@ -38,6 +38,7 @@ def sentence_transformers(inputs: Inputs) -> Encode:
 def sentence_transformers_int8(inputs: Inputs) -> Encode:
     """SparseEncoder on its ONNX backend, with the file of `prepare_sentence_transformers_int8`."""
     import onnxruntime as ort
+    import sentence_transformers  # noqa: F401 - the reason why it does not run, where it is missing
 
     # The name has the type of the weights, which follows from the configuration.
     (quantized,) = (_st_folder(inputs) / "onnx").glob(f"model_*_{_quantization()}.onnx")
