@@ -244,7 +244,11 @@ class TestDevice:
         assert SparseEncoder.load(tiny_bundle, providers=["CPUExecutionProvider"]).providers == ["CPUExecutionProvider"]
         with pytest.raises(DeviceError, match="NoSuchProvider is not in this onnxruntime"):
             SparseEncoder.load(tiny_bundle, providers=["NoSuchProvider"])
-        with pytest.raises(InputError, match="providers is empty"):
+        with pytest.raises(InputError, match="providers is 'CPUExecutionProvider', not a list"):
+            SparseEncoder.load(tiny_bundle, providers="CPUExecutionProvider")
+        with pytest.raises(InputError, match=r"threads is 1\.5"):
+            SparseEncoder.load(tiny_bundle, threads=1.5)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"providers is \[\], not a list"):
             SparseEncoder.load(tiny_bundle, providers=[])
 
     def test_threads(self, tiny_bundle: Path) -> None:

@@ -69,8 +69,8 @@ def choose_device(device: str, providers: Sequence[str] | None) -> tuple[str, li
         raise InputError(f"device is {device!r}; use one of {', '.join(get_args(Device))}")
     available: list[str] = onnxruntime_module().get_available_providers()
     if providers is not None:
-        if not providers:
-            raise InputError("providers is empty; name at least one, or leave it out")
+        if isinstance(providers, str) or not providers:
+            raise InputError(f"providers is {providers!r}, not a list of names; name at least one, or leave it out")
         missing = [name for name in providers if name not in available]
         if missing:
             raise DeviceError(f"{missing[0]} is not in this onnxruntime, which has {', '.join(available)}")
@@ -156,8 +156,8 @@ def start_session(
     options = ort.SessionOptions()
     options.log_severity_level = 3  # errors; what matters is raised below
     if threads is not None:
-        if threads < 1:
-            raise InputError(f"threads is {threads}; give at least 1, or leave it out")
+        if not isinstance(threads, int) or threads < 1:
+            raise InputError(f"threads is {threads!r}; give at least 1, or leave it out")
         options.intra_op_num_threads = threads
     for key, value in (config or {}).items():
         options.add_session_config_entry(key, value)
