@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checkpoints import ARCHITECTURES, LINES, make_checkpoint
+from checkpoints import ARCHITECTURES, LINES, make_checkpoint, with_outliers
 from spladert import ExportError, SparseEncoder
 from spladert.bundle import open_bundle
 from spladert.session import choose_variant
@@ -26,7 +25,7 @@ from spladert_export import cpu_variants, export, gate  # noqa: E402
 from spladert_export.quantize import int8 as int8_module  # noqa: E402
 from spladert_export.quantize import make_plans, observe, quantize  # noqa: E402
 from spladert_export.quantize.edit import WEIGHT_LIMIT, quantize_weight  # noqa: E402
-from spladert_export.quantize.int4 import BLOCK, Blocks, pack, quantize_blocks  # noqa: E402
+from spladert_export.quantize.int4 import BLOCK, quantize_blocks, replace_int4  # noqa: E402
 from spladert_export.quantize.int8 import activation_scale  # noqa: E402
 from spladert_export.quantize.sites import find_sites  # noqa: E402
 from spladert_export.quantize.smooth import divide, find_fold, smoothing_factors  # noqa: E402
@@ -61,7 +60,7 @@ def test_every_architecture_passes_the_quality_gate(architecture: str, tmp_path:
         "tokenizer.json",
     ]
     operators = [node.op_type for node in onnx.load(bundle / "cpu-int8.onnx", load_external_data=False).graph.node]
-    assert operators.count("MatMul") == len(variant.settings["kept_fp32"]) <= 1
+    assert operators.count("MatMul") == len(variant.settings["kept_fp32"]) <= 2
     assert "Gemm" not in operators
 
 
@@ -107,27 +106,6 @@ def test_embedding_and_decoder_are_one_int8_matrix(both: Path) -> None:
     assert place[gather.input[0]]["offset"] == place[tile.input[3]]["offset"]
     sizes = {f.name: f.bytes for v in open_bundle(both).manifest.variants for f in v.files}
     assert sizes["cpu-int8.onnx.data"] < sizes["cpu-fp32.onnx.data"] * 0.8
-
-
-def with_outliers(folder: Path, out: Path) -> Path:
-    """The same function with channels 20 times as large where the layers read them, undone in the weights there."""
-    from transformers import AutoModelForMaskedLM
-
-    shutil.copytree(folder, out)
-    model = AutoModelForMaskedLM.from_pretrained(out)
-    channels = torch.tensor([3, 17, 31])
-    with torch.no_grad():
-        for number, layer in enumerate(model.model.layers):
-            if number:
-                layer.attn_norm.weight[channels] *= 20
-                layer.attn.Wqkv.weight[:, channels] /= 20
-            layer.mlp_norm.weight[channels] *= 20
-            layer.mlp.Wi.weight[:, channels] /= 20
-            half = layer.mlp.Wi.weight.shape[0] // 2
-            layer.mlp.Wi.weight[half + channels] *= 20
-            layer.mlp.Wo.weight[:, channels] /= 20
-    model.save_pretrained(out)
-    return out
 
 
 def test_outlier_channels_cost_nothing(
@@ -251,22 +229,40 @@ def test_blocks_of_4_bits_come_back_within_a_step(rows: int, columns: int, seed:
     assert (np.abs(blocks.weight(rows) - weight) <= step * 0.501)[inside].all()
 
 
-def test_4_bits_are_packed_as_the_kernel_reads_them(both: Path) -> None:
-    """The product of a variant's operator is that of the weights it was made from."""
-    integers = np.arange(2 * BLOCK, dtype=np.uint8).reshape(2, BLOCK, 1) % 16
-    packed = pack(integers)
-    assert packed.shape == (1, 2, BLOCK // 2)
-    assert packed[0, 0, :3].tolist() == [0x10, 0x32, 0x54]
-    whole = Blocks(integers, np.full((2, 1, 1), 0.5, np.float32), np.full((2, 1, 1), 8, np.uint8))
-    assert whole.weight(3)[:, 0].tolist() == [-4.0, -3.5, -3.0]
+@pytest.mark.parametrize("rows", [32, 96, 100])  # whole blocks, an odd number of them, a part of one
+def test_the_kernel_reads_4_bits_as_they_are_packed(rows: int) -> None:
+    """The operator's product is the one with the weights that the blocks stand for."""
+    from onnxruntime import InferenceSession
+
+    random = np.random.default_rng(rows)
+    weight = random.standard_normal((rows, 6)).astype(np.float32) + 0.3  # zero points that differ
+    x, w = ir.Value(name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape([4, rows])), ir.tensor(weight)
+    constant = ir.Value(name="w", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(weight.shape), const_value=w)
+    product = ir.node("MatMul", [x, constant])
+    product.outputs[0].name, product.outputs[0].type = "y", ir.TensorType(ir.DataType.FLOAT)
+    product.outputs[0].shape = ir.Shape([4, 6])
+    identity = ir.node("Identity", product.outputs)
+    identity.outputs[0].name, identity.outputs[0].type = "out", ir.TensorType(ir.DataType.FLOAT)
+    identity.outputs[0].shape = ir.Shape([4, 6])
+    opsets = {"": 21, "com.microsoft": 1}
+    graph = ir.Graph([x], identity.outputs, nodes=[product, identity], initializers=[constant], opset_imports=opsets)
+    model = ir.Model(graph, ir_version=10)
+    importance = np.ones(rows, np.float32)
+    replace_int4(graph, find_sites(model)[0], importance)
+    session = InferenceSession(ir.to_proto(model).SerializeToString(), providers=["CPUExecutionProvider"])
+    given = random.standard_normal((4, rows)).astype(np.float32)
+    expected = given @ quantize_blocks(weight, importance).weight(rows)
+    found = session.run(None, {"x": given})[0]
+    assert np.linalg.norm(found - expected) < 0.02 * np.linalg.norm(expected)  # activations are rounded to int8
 
 
 def test_int4_keeps_the_vectors_close(both: Path) -> None:
     bundle = open_bundle(both)
     variant = next(v for v in bundle.manifest.variants if v.precision == "int4")
     operators = [node.op_type for node in onnx.load(both / "cpu-int4.onnx", load_external_data=False).graph.node]
-    assert variant.settings["kept_fp32"] == ["layer_norm_6"]  # the dense layer of the head
-    assert operators.count("MatMulNBits") == 3 * 7  # query, key, value, output, and three of the MLP
+    # query, key, value, output, and three of the MLP in each of 3 layers, and the dense layer of the head
+    assert operators.count("MatMulNBits") + operators.count("MatMul") == 3 * 7 + 1
+    assert operators.count("MatMulNBits") >= 3 * 7 - 3 * len(variant.settings["kept_fp32"])
     whole = SparseEncoder.load(both, precision="fp32").encode(LINES)
     small = SparseEncoder.load(both, precision="int4").encode(LINES)
     for exact, close in zip(whole, small, strict=True):
@@ -290,7 +286,7 @@ def test_a_variant_that_retrieves_worse_is_refused(
     report = open_bundle(bundle).manifest.variants[0].fidelity
     assert report["ndcg_kept"] == report["ndcg_at_10"] / report["fp32_ndcg_at_10"]
     monkeypatch.setattr(gate, "LEAST_NDCG", 1.01)
-    monkeypatch.setattr(cpu_variants, "ATTEMPTS", (0,))
+    monkeypatch.setattr(cpu_variants, "ATTEMPTS", (8,))  # close enough to fp32 for the overlap to be no reason
     with pytest.raises(ExportError, match=r"int8 variant has nDCG@10 .* of fp32's .*--allow-loss"):
         export(tiny_checkpoint, tmp_path / "out", **arguments)
     export(tiny_checkpoint, tmp_path / "out", allow_loss=True, **arguments)

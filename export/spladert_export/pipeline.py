@@ -32,7 +32,8 @@ class Options:
     top_k: int
     exclude_special_tokens: bool
     precisions: tuple[str, ...]
-    calibration: Path
+    texts: tuple[str, ...]  # to calibrate and measure on; none are needed for fp32 alone
+    texts_name: str
     retrieval: RetrievalData | None
     allow_loss: bool
 
@@ -80,8 +81,11 @@ def export(
         raise ExportError(f"precision {unknown[0] if unknown else None!r} is not known; use {' or '.join(PRECISIONS)}")
     if not (isinstance(max_length, int) and isinstance(top_k, int) and max_length > 0 and top_k > 0):
         raise ExportError(f"max_length is {max_length!r} and top_k {top_k!r}; give integers of at least 1")
+    # What can be wrong with the arguments is found before the long part.
+    texts = _read_calibration(Path(calibration)) if set(precisions) != {"fp32"} else ()
     if evaluate is not None:
-        require_ir_measures()  # before the long part
+        require_ir_measures()
+    retrieval = None if evaluate is None else read_dataset(evaluate)
     with atomic_folder(out, overwrite=overwrite) as folder:
         progress("load checkpoint")
         checkpoint = load_checkpoint(str(source), revision, max_length)
@@ -90,8 +94,9 @@ def export(
             top_k=min(top_k, checkpoint.vocabulary_size),
             exclude_special_tokens=exclude_special_tokens,
             precisions=tuple(dict.fromkeys(precisions)),
-            calibration=Path(calibration),
-            retrieval=None if evaluate is None else read_dataset(evaluate),
+            texts=texts,
+            texts_name="the default list" if calibration == CALIBRATION else str(calibration),
+            retrieval=retrieval,
             allow_loss=allow_loss,
         )
         refuse_gpu(options.precisions, options.top_k)
@@ -124,13 +129,11 @@ def _fill(folder: Path, checkpoint: Checkpoint, options: Options, progress: Prog
 
 
 def _gate(fp32: SparseEncoder, checkpoint: Checkpoint, options: Options, progress: Progress) -> Gate:
-    texts = _read_calibration(options.calibration)
     retrieval = None
     if options.retrieval is not None:
         progress("evaluate fp32")
         retrieval = Retrieval(options.retrieval, ndcg(fp32, options.retrieval))
-    name = "the default list" if options.calibration == CALIBRATION else str(options.calibration)
-    return Gate(checkpoint, texts, name, retrieval, options.allow_loss)
+    return Gate(checkpoint, options.texts, options.texts_name, retrieval, options.allow_loss)
 
 
 def _manifest(folder: Path, checkpoint: Checkpoint, options: Options) -> Manifest:
@@ -162,9 +165,9 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _read_calibration(path: Path) -> list[str]:
+def _read_calibration(path: Path) -> tuple[str, ...]:
     try:
-        texts = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        texts = tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise ExportError(f"calibration texts {path} cannot be read ({error}); give a UTF-8 file") from None
     if not texts:

@@ -18,8 +18,8 @@ logger = logging.getLogger("spladert")
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-# (target, precision) of the variants a device can run, the preferred one first. int8 reads a third of fp32's bytes and
-# is exact with VNNI and without, for its weights have 7 bits; int4 is for size.
+# (target, precision) of the variants a device can run, the preferred one first. int8 reads the fewest bytes after int4,
+# and is exact with VNNI and without, for its weights have 7 bits; int4 is for size.
 VARIANTS = {
     "cpu": (("cpu", "int8"), ("cpu", "fp32"), ("cpu", "int4")),
     "cuda": (("cuda", "fp16"), ("cuda", "fp32"), ("cpu", "fp32")),

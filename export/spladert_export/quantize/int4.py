@@ -112,7 +112,7 @@ def replace_int4(graph: ir.Graph, site: Site, channel_importance: Floats) -> Non
         output = str(linear.node.outputs[0].name)
         inputs = [
             site.activation,
-            add_constant(graph, f"{output}.weight.int4", pack(blocks.integers)),
+            add_constant(graph, f"{output}.weight.int4", _pack(blocks.integers)),
             add_constant(graph, f"{output}.weight.scale", np.ascontiguousarray(blocks.scales[:, 0].T).reshape(-1)),
             add_constant(graph, f"{output}.weight.zero_point", _pack_zero_points(blocks.zero_points).reshape(-1)),
         ]
@@ -120,7 +120,7 @@ def replace_int4(graph: ir.Graph, site: Site, channel_importance: Floats) -> Non
         put_in_place(graph, linear.node, [ir.node("MatMulNBits", inputs, attributes, domain="com.microsoft")])
 
 
-def pack(integers: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _pack(integers: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """uint8 [N, blocks, BLOCK / 2] of integers [blocks, BLOCK, N]: two to a byte, the even one in the low half."""
     ordered = integers.transpose(2, 0, 1)
     return np.ascontiguousarray(ordered[..., 0::2] | (ordered[..., 1::2] << 4))
