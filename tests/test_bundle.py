@@ -108,6 +108,23 @@ def test_missing_folder_checkpoint_and_file(tmp_path: Path, tiny_bundle: Path) -
         open_bundle(tiny_bundle / "spladert.json")
 
 
+def test_what_is_no_name_of_a_bundle() -> None:
+    with pytest.raises(InputError, match="bundle is int; give a folder or a hub id"):
+        SparseEncoder.load(3)  # type: ignore[arg-type]
+    with pytest.raises(BundleError, match="does not exist here and is no hub id"):
+        SparseEncoder.load("x" * 5000)
+
+
+def test_altered_data_is_the_error_even_where_the_session_fails(bundle: Path) -> None:
+    (bundle / DATA).write_bytes(bytes((bundle / DATA).stat().st_size))
+    opened = open_bundle(bundle)
+    with (
+        pytest.raises(BundleError, match=f"{DATA} is altered"),
+        opened.checking(opened.manifest.variants[0]),
+    ):
+        raise BundleError("the session does not start")
+
+
 def test_a_revision_of_a_folder(tiny_bundle: Path) -> None:
     with pytest.raises(InputError, match="revision 'main' is for hub ids"):
         SparseEncoder.load(tiny_bundle, revision="main")

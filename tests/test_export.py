@@ -254,6 +254,16 @@ def test_an_interrupt_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
+def test_two_exports_to_one_place_do_not_mix(checkpoint: Path, tmp_path: Path) -> None:
+    def another(stage: str) -> None:
+        if stage == "trace":
+            with pytest.raises(ExportError, match=r"another export to .*out is running; wait for it"):
+                export(checkpoint, tmp_path / "out")
+
+    export(checkpoint, tmp_path / "out", progress=another)
+    SparseEncoder.load(tmp_path / "out").encode(LINES)
+
+
 def test_a_killed_export_leaves_no_bundle(checkpoint: Path, tmp_path: Path) -> None:
     code = f"""
 import os, signal
@@ -266,7 +276,9 @@ pipeline.export({str(checkpoint)!r}, {str(tmp_path / "out")!r}, progress=stage)
     done = subprocess.run([sys.executable, "-c", code], timeout=300, check=False)
     assert done.returncode == -9
     assert not (tmp_path / "out").exists()
+    assert (tmp_path / ".out.exporting/out/cpu-fp32.onnx").exists()
     export(checkpoint, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "out"]
     SparseEncoder.load(tmp_path / "out").encode(LINES)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import file_digest
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from spladert import ExportError
 from spladert.manifest import FILE_NAME, BundleFile
@@ -26,21 +27,44 @@ def atomic_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{out.parent} cannot be made a folder ({error.strerror}); choose another place") from None
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
-        making = Path(folder) / out.name
+    with _workshop(out) as folder:
+        making = folder / out.name
         making.mkdir()
         yield making
         if not out.exists():
             making.rename(out)
             return
-        old = Path(folder) / "old"
+        old = folder / "old"
         out.rename(old)
         try:
             making.rename(out)
         except OSError:
             old.rename(out)
             raise
-        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _workshop(out: Path) -> Iterator[Path]:
+    """An empty folder beside `out`, of one process alone; what a killed export left there is cleared first.
+
+    Raises:
+        ExportError: another process is exporting to `out`.
+    """
+    folder = out.parent / f".{out.name}.exporting"
+    folder.mkdir(exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ExportError(f"another export to {out} is running; wait for it, or choose another folder") from None
+    try:
+        for left in folder.iterdir():
+            if left.is_dir():
+                shutil.rmtree(left)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
 
 
 def _refuse_taken(out: Path, overwrite: bool) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -22,7 +25,9 @@ class Bundle:
 
     def tokenizer_json(self) -> str:
         """The text of the tokenizer file, checked against the manifest."""
-        return self._checked(self.manifest.tokenizer).read_text(encoding="utf-8")
+        path = self._sized(self.manifest.tokenizer)
+        _hash(self.manifest.tokenizer, path)
+        return path.read_text(encoding="utf-8")
 
     def graph(self, variant: Variant) -> Path:
         """The path of a variant's graph once all its files are checked against the manifest.
@@ -30,16 +35,40 @@ class Bundle:
         Raises:
             BundleError: a file is missing, truncated or altered, or the graph names data that is not the variant's.
         """
-        paths = [self._checked(file) for file in variant.files]
-        named = external_files(paths[0])
-        strangers = sorted(named - {file.name for file in variant.files})
+        with self.checking(variant) as path:
+            return path
+
+    @contextmanager
+    def checking(self, variant: Variant) -> Iterator[Path]:
+        """The path of a variant's graph for the block, at whose end all its files are checked.
+
+        Sizes and the graph itself are checked before the block, and its data while the block runs, so that the hash
+        of the weights costs no time where a session starts meanwhile.
+
+        Raises:
+            BundleError: as `graph`; if data is altered, in place of what the block raised.
+        """
+        graph, *data = [(file, self._sized(file)) for file in variant.files]
+        _hash(*graph)
+        strangers = sorted(external_files(graph[1]) - {file.name for file in variant.files})
         if strangers:
             raise BundleError(
-                f"{paths[0]} reads weights from {strangers[0]!r}, which is not a file of the bundle; export it again"
+                f"{graph[1]} reads weights from {strangers[0]!r}, which is not a file of the bundle; export it again"
             )
-        return paths[0]
+        if not data:
+            yield graph[1]
+            return
+        from concurrent.futures import ThreadPoolExecutor  # 10 ms that a bundle without data files does not need
 
-    def _checked(self, file: BundleFile) -> Path:
+        with ThreadPoolExecutor(1) as pool:
+            hashing = [pool.submit(_hash, *file) for file in data]
+            try:
+                yield graph[1]
+            finally:
+                for file in hashing:
+                    file.result()
+
+    def _sized(self, file: BundleFile) -> Path:
         if PurePath(file.name).name != file.name or "\\" in file.name or file.name in ("", ".", ".."):
             raise BundleError(f"{self.path / FILE_NAME} names a file outside the bundle: {file.name!r}; do not use it")
         path = self.path / file.name
@@ -48,11 +77,14 @@ class Bundle:
         size = path.stat().st_size
         if size != file.bytes:
             raise BundleError(f"{path} has {size} bytes instead of {file.bytes}: truncated or altered; copy it again")
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if digest != file.sha256:
-            raise BundleError(f"{path} is altered: its sha256 is not the one in {FILE_NAME}; copy or export it again")
         return path
+
+
+def _hash(file: BundleFile, path: Path) -> None:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != file.sha256:
+        raise BundleError(f"{path} is altered: its sha256 is not the one in {FILE_NAME}; copy or export it again")
 
 
 def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None) -> Bundle:
@@ -65,15 +97,17 @@ def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None
 
     Raises:
         BundleError: nothing is there, or it is not a bundle, or it is a newer one.
-        InputError: a revision of what is no hub repository.
+        InputError: `bundle` is neither str nor path, or a revision of what is no hub repository.
     """
+    if not isinstance(bundle, str | os.PathLike | None):
+        raise InputError(f"bundle is {type(bundle).__name__}; give a folder or a hub id, or leave it out")
     if bundle is None:
         path = DEFAULT_BUNDLE
         if not path.is_dir():
             raise BundleError("this spladert comes without a default model: name a bundle folder or a hub id")
     else:
         path = Path(bundle)
-        if not path.exists():
+        if not os.path.exists(path):  # unlike Path.exists, False for a name too long for the file system
             path, revision = _download(str(bundle), revision), None
     if revision is not None:
         raise InputError(f"revision {revision!r} is for hub ids, and {path} is a folder; leave it out")

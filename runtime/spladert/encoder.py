@@ -88,6 +88,7 @@ class SparseEncoder:
             BundleError: the bundle is missing, incomplete, altered, newer, or has no fitting variant.
             DeviceError: the device or a provider is not available.
             DependencyError: onnxruntime is not installed.
+            InputError: an argument of the wrong type or out of range.
         """
         return cls.from_bundle(
             open_bundle(bundle, revision=revision),
@@ -128,14 +129,14 @@ class SparseEncoder:
                 f"{bundle.path}: the tokenizer has {tokenizer.get_vocab_size()} tokens, "
                 f"the graph {bundle.manifest.vocabulary_size}; export the bundle again"
             )
-        graph = bundle.graph(variant)
-        if device == "cpu":
-            session = start_session(graph, device, providers, threads)
-            return cls(bundle.manifest, variant, device, tokenizer, session)
-        from .gpu import start_lanes
+        with bundle.checking(variant) as graph:
+            if device == "cpu":
+                session = start_session(graph, device, providers, threads)
+                return cls(bundle.manifest, variant, device, tokenizer, session)
+            from .gpu import start_lanes
 
-        lanes = start_lanes(graph, bundle.manifest, variant, device, providers, threads)
-        return cls(bundle.manifest, variant, device, tokenizer, lanes.session, lanes)
+            lanes = start_lanes(graph, bundle.manifest, variant, device, providers, threads)
+            return cls(bundle.manifest, variant, device, tokenizer, lanes.session, lanes)
 
     @overload
     def encode(  # type: ignore[overload-overlap]  # a str is also an iterable of str; it means one text

@@ -71,6 +71,9 @@ def choose_device(device: str, providers: Sequence[str] | None) -> tuple[str, li
     if providers is not None:
         if isinstance(providers, str) or not providers:
             raise InputError(f"providers is {providers!r}, not a list of names; name at least one, or leave it out")
+        strange = [name for name in providers if not isinstance(name, str)]
+        if strange:
+            raise InputError(f"providers holds {strange[0]!r}; give names alone, such as CPUExecutionProvider")
         missing = [name for name in providers if name not in available]
         if missing:
             raise DeviceError(f"{missing[0]} is not in this onnxruntime, which has {', '.join(available)}")
