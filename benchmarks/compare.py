@@ -13,7 +13,8 @@ Engines take turns, round by round, so that a slow minute of the machine touches
 engine, encodes a text (the cold start), and then every shape: a warm-up that is discarded, and calls for --seconds, at
 least one. All get the same texts, threads and maximum length, and give the heaviest top_k ids and weights. The mix is
 one pass over --mix-texts sentences, in a process of its own; engines that do not batch by themselves get 32 texts a
-call, sorted by length, except the card's code, which gets them in their own order.
+call, sorted by length, except the card's code, which gets them in their own order. The agreement is that of the ten
+heaviest entries of 64 texts with the first engine's.
 
 --json FILE that exists already is continued if its settings are the same: rounds can be run in several calls.
 """
@@ -29,6 +30,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from suite.agreement import agreement
 from suite.checkpoint import portable
 from suite.engines import engine_names
 from suite.machine import describe_machine, usable_cores
@@ -38,7 +40,7 @@ from suite.results import summarize
 from suite.tables import report
 from suite.workload import SHAPES, make_workload
 
-MEASURES = ("floors", "shapes", "mix")
+MEASURES = ("floors", "agreement", "shapes", "mix")
 
 
 def say(text: str) -> None:
@@ -79,6 +81,7 @@ def new_results(args: argparse.Namespace) -> dict[str, Any]:
         "floors": None,
         "versions": {},
         "not_run": {},
+        "agreement": {},
         "rounds": 0,
         "raw": {},
         "engines": {},
@@ -117,6 +120,20 @@ def measure(launcher: Launcher, task: str, name: str, content: dict[str, Any], *
         content["not_run"][name] = f"{task}: {reason}"
     else:
         content["raw"].setdefault(name, {"shapes": [], "mix": []})[task].append(result)
+
+
+def compare_vectors(launcher: Launcher, names: Sequence[str], content: dict[str, Any]) -> None:
+    """Each engine's heaviest entries against the first one's."""
+    reference = None
+    for name in names:
+        say(f"agreement {name}")
+        result = launcher.run("agree", name)
+        reason = result.get("not_run") or result.get("failed")
+        if reason:
+            content["not_run"][name] = f"agreement: {reason}"
+            continue
+        reference = reference or result["heaviest"]
+        content["agreement"][name] = agreement(reference, result["heaviest"])
 
 
 def finish(args: argparse.Namespace, content: dict[str, Any], order: Sequence[str]) -> None:
@@ -165,6 +182,8 @@ def main(args: argparse.Namespace) -> int:
             if "failed" in content["floors"]:
                 content["not_run"]["floors"] = content["floors"]["failed"]
                 content["floors"] = None
+        if "agreement" in args.measures:
+            compare_vectors(launcher, able, content)
         if "shapes" in args.measures:
             for _ in range(args.rounds):
                 for name in able:

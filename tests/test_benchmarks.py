@@ -10,11 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
+from suite.agreement import agreement, heaviest  # noqa: E402
 from suite.engines import PEERS, engine, engine_names  # noqa: E402
 from suite.floors import bandwidth_gb_s, best_seconds, floor_ms  # noqa: E402
 from suite.machine import cpu_flags, peak_memory_mb, versions  # noqa: E402
@@ -59,6 +61,7 @@ def content_of(raw: dict[str, dict[str, list[Any]]]) -> dict[str, Any]:
         "floors": FLOORS,
         "versions": {name: {"torch": "2"} for name in raw},
         "not_run": {"openvino bf16": "not on this CPU"},
+        "agreement": {name: {"texts": 64, "overlap": 0.975, "weight_error": 2e-3} for name in raw},
         "rounds": 2,
         "raw": raw,
     }  # fmt: skip
@@ -167,6 +170,25 @@ def test_the_report_of_a_partial_run() -> None:
     assert "Median latency" not in text
 
 
+def test_heaviest_entries_of_all_that_engines_give() -> None:
+    torch = pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
+    from spladert import SparseVector, SparseVectors
+
+    dense = torch.zeros(1, 30)
+    dense[0, 7], dense[0, 3] = 1.0, 2.0
+    vectors = SparseVectors.from_rows([SparseVector(np.array([3, 7], np.int32), np.array([2, 1], np.float32))], 30)
+    unsorted = (np.array([[7, 3]], np.int32), np.array([[1, 2]], np.float32))
+    for output in (vectors, dense, dense.to_sparse(), dense.topk(2), unsorted, unsorted[::-1]):
+        assert heaviest(output)[0][:2] == [(3, 2.0), (7, 1.0)]
+
+
+def test_agreement_counts_ids_and_weights() -> None:
+    reference = [[(3, 2.0), (7, 1.0)], [(4, 2.0), (5, 1.0)]]
+    assert agreement(reference, reference) == {"texts": 2, "overlap": 1.0, "weight_error": 0.0}
+    found = [[(3, 1.5), (8, 1.0)], [(4, 2.0), (5, 1.25)]]
+    assert agreement(reference, found) == {"texts": 2, "overlap": 0.75, "weight_error": 0.5}
+
+
 def test_plots_are_small_and_reproducible(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs the bench extra: pip install 'spladert[bench]'")
     content = content_of({"pytorch": raw_of(100), "spladert cpu-int8": raw_of(10)})
@@ -230,9 +252,9 @@ def test_compare_from_end_to_end(tmp_path: Path, sentences: Path) -> None:
     results = tmp_path / "results.json"
     command = [
         sys.executable, str(ROOT / "benchmarks" / "compare.py"), str(CHECKPOINT), str(BUNDLE),
-        "--engines", "pytorch,spladert cpu-int8,openvino bf16", "--measures", "shapes,mix", "--shapes", "1 x 8,8 x 8",
-        "--seconds", "0.02", "--rounds", "1", "--mix-texts", "40", "--threads", "1", "--texts", str(sentences),
-        "--work", str(tmp_path / "work"), "--json", str(results),
+        "--engines", "pytorch,spladert cpu-int8,openvino bf16", "--measures", "agreement,shapes,mix",
+        "--shapes", "1 x 8,8 x 8", "--seconds", "0.02", "--rounds", "1", "--mix-texts", "40", "--threads", "1",
+        "--texts", str(sentences), "--work", str(tmp_path / "work"), "--json", str(results),
     ]  # fmt: skip
     path = os.pathsep.join(filter(None, [str(ROOT / "runtime"), os.environ.get("PYTHONPATH")]))
     for rounds in (1, 2):  # the second call goes on with the first one's file
@@ -245,6 +267,8 @@ def test_compare_from_end_to_end(tmp_path: Path, sentences: Path) -> None:
         assert len(content["raw"]["pytorch"]["shapes"]) == rounds
     assert list(content["engines"]) == ["pytorch", "spladert cpu-int8"]
     assert "openvino bf16" in content["not_run"]
+    assert content["agreement"]["pytorch"] == {"texts": 64, "overlap": 1.0, "weight_error": 0.0}
+    assert content["agreement"]["spladert cpu-int8"]["overlap"] > 0.9
     for name, figures in content["engines"].items():
         assert set(figures["shapes"]) == {"1 x 8", "8 x 8"}
         assert figures["mix_texts_per_s"] > 0

@@ -14,7 +14,13 @@ from spladert.errors import DependencyError
 def test_a_bundle_is_described(tiny_bundle: Path) -> None:
     result = CliRunner().invoke(main, ["inspect", str(tiny_bundle)])
     assert result.exit_code == 0
-    for part in ("ModernBertForMaskedLM", "64 tokens", "cpu-fp32 on cpu", "fidelity.max_weight_error", "CPUExecution"):
+    for part in (
+        "ModernBertForMaskedLM",
+        "64 tokens",
+        "cpu-fp32 on cpu: ",
+        "fidelity.max_weight_error",
+        "CPUExecution",
+    ):
         assert part in result.stdout
     assert result.stdout.count("intact") == 2
     assert "NOT" not in result.stdout
@@ -26,6 +32,22 @@ def test_json_has_the_manifest_and_the_machine(tiny_bundle: Path) -> None:
     assert facts["files"] == {"tokenizer": None, "cpu-fp32": None}
     assert facts["runtime"]["variant"] == "cpu-fp32"
     assert "CPUExecutionProvider" in facts["runtime"]["providers"]
+
+
+@pytest.mark.parametrize(
+    ("sets", "reason"),
+    [
+        (["avx2"], "exact without VNNI too, which this CPU does not have"),
+        (["avx2", "avx512_vnni"], "exact with avx512_vnni, which this CPU has"),
+        (["asimd", "asimddp"], "exact with asimddp, which this CPU has"),
+    ],
+)
+def test_it_says_why_int8_runs_here(sets: list[str], reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("spladert.cli.inspect.instruction_sets", lambda: sets)
+    runtime = json.loads(CliRunner().invoke(main, ["inspect", "--json"]).stdout)["runtime"]
+    assert runtime["variant"] == "cpu-int8"
+    assert runtime["instruction_sets"] == sets
+    assert runtime["why"].endswith(reason)
 
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "removed"])

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from checkpoints import LINES
 from spladert import DependencyError, DeviceError, InputError, SparseEncoder, SparseVector, SparseVectors
-from spladert.encoder import TOKENS_PER_RUN, batches
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 
@@ -82,15 +81,6 @@ def test_a_text_has_the_same_vector_alone_and_in_any_batch(
 ) -> None:
     for text, vector in zip(texts, encoder.encode(texts, batch_size=batch_size), strict=True):
         same(vector, encoder.encode(text))
-
-
-@given(st.lists(st.integers(0, 64), max_size=300), st.integers(1, 400))
-def test_batches_hold_every_text_once_within_the_limits(lengths: list[int], batch_size: int) -> None:
-    planned = list(batches(lengths, batch_size))
-    assert sorted(i for batch in planned for i in batch) == [i for i, n in enumerate(lengths) if n]
-    for batch in planned:
-        assert 1 <= len(batch) <= batch_size
-        assert len(batch) * max(lengths[i] for i in batch) <= max(TOKENS_PER_RUN, max(lengths))
 
 
 def test_top_k_keeps_the_heaviest(encoder: SparseEncoder) -> None:

@@ -40,6 +40,13 @@ def report(content: Mapping[str, Any]) -> str:
         "vector, files in the page cache.",
         _table(engines, list(WHOLE), lambda one, column: WHOLE[column](one)),
     ]
+    if content["agreement"]:
+        first = next(iter(content["agreement"]))
+        parts += [
+            f"Agreement with {first}: the ten heaviest ids of texts of 8 to 64 tokens, and the largest difference of "
+            "their weights.",
+            _agreement(content["agreement"]),
+        ]
     if content["floors"]:
         floors = content["floors"]
         parts.append(
@@ -85,6 +92,12 @@ def _table(engines: Mapping[str, Figures], columns: Sequence[str], cell: Callabl
     lines = [f"| engine | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for name, one in engines.items():
         lines.append(f"| {name} | {' | '.join(cell(one, column) for column in columns)} |")
+    return "\n".join(lines)
+
+
+def _agreement(found: Mapping[str, Figures]) -> str:
+    lines = ["| engine | same ids | largest difference |", "|---|---|---|"]
+    lines += [f"| {name} | {one['overlap']:.1%} | {one['weight_error']:.1e} |" for name, one in found.items()]
     return "\n".join(lines)
 
 

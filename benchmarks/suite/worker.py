@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .agreement import heaviest, texts_to_agree_on
 from .engine import Encode, Engine, Inputs, NotHereError
 from .engines import engine
 from .machine import peak_memory_mb, versions
@@ -80,6 +81,11 @@ def mix(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, A
     return {"mix_s": time.perf_counter() - started, "peak_mb": peak_memory_mb()}
 
 
+def agree(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    """The heaviest entries of texts of all lengths."""
+    return {"heaviest": heaviest(chosen.load(inputs_from(spec))(texts_to_agree_on(workload)))}
+
+
 def memory(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
     """Peak memory of one call with `spec["texts"]` of the longest texts."""
     encode, _ = _start(chosen, spec, workload)
@@ -89,7 +95,7 @@ def memory(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str
     return {"peak_mb": peak_memory_mb()}
 
 
-TASKS = {task.__name__: task for task in (prepare, check, shapes, mix, memory)}
+TASKS = {task.__name__: task for task in (prepare, check, shapes, mix, agree, memory)}
 
 
 def _start(chosen: Engine, spec: dict[str, Any], workload: Workload) -> tuple[Encode, float]:

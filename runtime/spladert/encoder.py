@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
+from .batching import Limits, batches
 from .bundle import Bundle, open_bundle
 from .errors import BundleError, DeviceError, InputError
 from .manifest import Manifest, Variant
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("spladert")
 
-# A run never has more tokens than this, padding included, so that memory does not grow with batch_size;
-# on CPU a larger run is no faster.
-TOKENS_PER_RUN = 1024
-# A GPU needs more of them to be busy: 256 texts of 64 tokens take 128 MiB of fp16 logits at a time.
-TOKENS_PER_GPU_RUN = 16 * TOKENS_PER_RUN
+# On CPU a larger run is no faster: a token costs the same in a run of 64 and of 1,024. What a run costs by itself is as
+# much as 5 tokens of a model of 149 M parameters, and as 25 of one of 6 M, by benchmarks/compare.py.
+TOKENS_PER_RUN, RUN_COST = 1024, 16
+# A GPU needs more tokens to be busy: 256 texts of 64 take 128 MiB of fp16 logits at a time. What a run costs there was
+# not measured; this lets batches be full.
+TOKENS_PER_GPU_RUN, GPU_RUN_COST = 16 * TOKENS_PER_RUN, TOKENS_PER_RUN
 
 EMPTY = SparseVector(np.empty(0, np.int32), np.empty(0, np.float32))
 
@@ -151,12 +153,12 @@ class SparseEncoder:
     ) -> SparseVector | SparseVectors:
         """Encode one text, or many in input order.
 
-        Texts are sorted by length inside, so that little padding is computed; a text's vector does not depend on its
-        neighbours. Text beyond the bundle's `max_length` tokens is cut, as the model was trained.
+        Texts of similar length run together, so that little padding is computed; a text's vector does not depend on
+        its neighbours. Text beyond the bundle's `max_length` tokens is cut, as the model was trained.
 
         Args:
             texts: a str, or any iterable of str.
-            batch_size: the most texts of one run (long ones go in smaller runs, see `TOKENS_PER_RUN`).
+            batch_size: the most texts of one run (of long ones less, see `TOKENS_PER_RUN`).
             top_k: keep only the heaviest entries of each vector; at most the bundle's own `top_k`, the default.
             show_progress: draw a progress bar on standard error.
 
@@ -179,7 +181,7 @@ class SparseEncoder:
         rows = tokenize(self._tokenizer, check_texts([texts] if single else list(texts)))
         vectors = [EMPTY] * len(rows)
         with _progress(len(rows), show_progress) as advance:
-            for batch in batches([len(row) for row in rows], *self._limits(batch_size)):
+            for batch in batches([len(row) for row in rows], self._limits(batch_size)):
                 indices, values = self._run([rows[i] for i in batch])
                 for i, vector in zip(batch, _assemble(indices, values, top_k), strict=True):
                     vectors[i] = vector
@@ -211,11 +213,10 @@ class SparseEncoder:
         """
         return tokenize(self._tokenizer, check_texts([text]), special_tokens=False)[0]
 
-    def _limits(self, batch_size: int) -> tuple[int, int]:
-        """The most texts and the most tokens of a run."""
+    def _limits(self, batch_size: int) -> Limits:
         if self._lanes is None:
-            return batch_size, TOKENS_PER_RUN
-        return min(batch_size, self._lanes.most_texts), TOKENS_PER_GPU_RUN
+            return Limits(batch_size, TOKENS_PER_RUN, RUN_COST)
+        return Limits(min(batch_size, self._lanes.most_texts), TOKENS_PER_GPU_RUN, GPU_RUN_COST)
 
     def _run(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         input_ids, attention_mask = pad(rows, self.manifest.pad_token_id)
@@ -224,20 +225,6 @@ class SparseEncoder:
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
         indices, values = self._session.run(["indices", "values"], feeds)
         return indices, values  # int32 [batch, k], float32 [batch, k]
-
-
-def batches(lengths: Sequence[int], batch_size: int, most_tokens: int = TOKENS_PER_RUN) -> Iterator[list[int]]:
-    """Positions of the texts in batches of similar length, longest first (memory peaks at once).
-
-    A batch has at most `batch_size` texts and, padded to its longest, at most `most_tokens` tokens (one text may have
-    more). Texts without any token, which a tokenizer without special tokens makes of "", are in no batch.
-    """
-    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
-    start = 0
-    while start < len(order):
-        stop = start + min(batch_size, max(most_tokens // lengths[order[start]], 1))
-        yield order[start:stop]
-        start = stop
 
 
 def _assemble(indices: NDArray[np.int32], values: NDArray[np.float32], top_k: int | None) -> Iterator[SparseVector]:

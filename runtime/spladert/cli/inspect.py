@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from ..bundle import Bundle, open_bundle
+from ..cpu import INT8_DOT_PRODUCTS, instruction_sets
 from ..errors import BundleError, DependencyError, SpladertError
 from ..manifest import FILE_NAME, Variant
 from ..session import choose_run, onnxruntime_module
@@ -52,17 +53,30 @@ def check_files(bundle: Bundle) -> dict[str, str | None]:
 
 
 def this_machine(bundle: Bundle) -> dict[str, Any]:
-    """onnxruntime's version and providers here, and the variant that `auto` takes, or why there is none."""
+    """onnxruntime's version and providers here, and the variant that `auto` takes and why, or why there is none."""
+    nothing = {"device": None, "variant": None, "why": None}
+    sets = instruction_sets()
     try:
         ort = onnxruntime_module()
     except DependencyError as error:
-        return {"onnxruntime": None, "providers": [], "device": None, "variant": None, "problem": str(error)}
-    facts = {"onnxruntime": ort.__version__, "providers": ort.get_available_providers()}
+        return {"onnxruntime": None, "providers": [], "instruction_sets": sets, **nothing, "problem": str(error)}
+    facts = {"onnxruntime": ort.__version__, "providers": ort.get_available_providers(), "instruction_sets": sets}
     try:
         device, _, variant = choose_run(bundle.manifest, "auto", None, None)
     except SpladertError as error:
-        return facts | {"device": None, "variant": None, "problem": str(error)}
-    return facts | {"device": device, "variant": variant.name, "problem": None}
+        return facts | nothing | {"problem": str(error)}
+    return facts | {"device": device, "variant": variant.name, "why": _why(device, variant, sets), "problem": None}
+
+
+def _why(device: str, variant: Variant, sets: Sequence[str]) -> str:
+    if device != "cpu":
+        return f"the bundle's best for {device}, which is here"
+    if variant.precision != "int8":
+        return "the bundle has no int8 for CPU, which is the fastest there"
+    found = next((name for name in INT8_DOT_PRODUCTS if name in sets), None)
+    return "the fastest on CPUs; its 7-bit weights are exact " + (
+        f"with {found}, which this CPU has" if found else "without VNNI too, which this CPU does not have"
+    )
 
 
 def _show(bundle: Bundle, files: dict[str, str | None], runtime: dict[str, Any]) -> None:
@@ -109,11 +123,12 @@ def _runtime(runtime: dict[str, Any]) -> list[tuple[str, str]]:
     if runtime["onnxruntime"] is None:
         return [("onnxruntime", f"none: {runtime['problem']}")]
     if runtime["problem"] is None:
-        picked = f"{runtime['variant']} on {runtime['device']}"
+        picked = f"{runtime['variant']} on {runtime['device']}: {runtime['why']}"
     else:
         picked = f"nothing: {runtime['problem']}"
     return [
         ("onnxruntime", f"{runtime['onnxruntime']}, {', '.join(runtime['providers'])}"),
+        ("instruction sets", ", ".join(runtime["instruction_sets"]) or "unknown"),
         ("runs here", picked),
     ]
 

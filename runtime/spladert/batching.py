@@ -1,0 +1,72 @@
+"""Which texts run together: as little padding as pays, in runs of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run may hold, and what it costs.
+
+    Attributes:
+        texts: the most texts of a run.
+        tokens: the most tokens of a run, padding included, so that memory does not grow with the number of texts.
+        run_cost: what a run costs before its first token, counted in tokens.
+    """
+
+    texts: int
+    tokens: int
+    run_cost: int
+
+    def fitting(self, length: int) -> int:
+        """How many texts of `length` tokens fit in a run; at least one."""
+        return max(min(self.texts, self.tokens // length), 1)
+
+
+def batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:
+    """Positions of the texts in runs of similar length, longest first (memory peaks at once).
+
+    Texts without any token, which a tokenizer without special tokens makes of "", are in no run.
+    """
+    order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
+    for start, stop in _groups([lengths[i] for i in order], limits):
+        while start < stop:
+            size = limits.fitting(lengths[order[start]])
+            yield order[start : min(start + size, stop)]
+            start += size
+
+
+def _groups(lengths: Sequence[int], limits: Limits) -> list[tuple[int, int]]:
+    """Where to cut the falling `lengths`, as (start, stop) of each group: each is padded to its first text.
+
+    Least cost by dynamic programming over the distinct lengths: a group costs its tokens, padding included, and
+    `run_cost` for each run that it takes.
+    """
+    kinds = [(length, len(list(same))) for length, same in groupby(lengths)]
+    costs, cuts = [0], [0]
+    for stop in range(1, len(kinds) + 1):
+        count = tokens = apart = 0
+        best: tuple[int, int] | None = None
+        for start in range(stop - 1, -1, -1):
+            length, texts = kinds[start]
+            count, tokens = count + texts, tokens + length * texts
+            apart += limits.run_cost * -(-texts // limits.fitting(length))
+            if length * count - tokens > apart:
+                break  # each length in runs of its own costs less, and more so with every longer one
+            cost = costs[start] + length * count + limits.run_cost * -(-count // limits.fitting(length))
+            if best is None or cost < best[0]:
+                best = cost, start
+        assert best is not None
+        costs.append(best[0])
+        cuts.append(best[1])
+    groups, stop = [], len(kinds)
+    starts = [0]
+    for _, texts in kinds:
+        starts.append(starts[-1] + texts)
+    while stop:
+        groups.append((starts[cuts[stop]], starts[stop]))
+        stop = cuts[stop]
+    return groups[::-1]
