@@ -9,7 +9,6 @@ WordPiece's longest-match-first reading then takes a fused word apart again: 도
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -98,35 +97,49 @@ def _word_piece(vocab: dict[str, int] | None = None) -> Tokenizer:
     return tokenizer
 
 
-def _stems(words: Counter[str], splits: dict[str, tuple[str, str]]) -> Iterator[str]:
+def _stems(words: Counter[str], splits: dict[str, tuple[str, str]]) -> Counter[str]:
+    stems: Counter[str] = Counter()
     for word, count in words.items():
-        for _ in range(min(count, 2_000)):
-            yield splits[word][0]
+        stems[splits[word][0]] += min(count, 2_000)
+    return stems
+
+
+def _alphabet(stems: Counter[str], limit: int) -> list[str]:
+    """The most common letters, in an order that equal counts do not change."""
+    letters: Counter[str] = Counter()
+    for stem, count in stems.items():
+        for letter in stem:
+            letters[letter] += count
+    return sorted(letters, key=lambda letter: (-letters[letter], letter))[:limit]
 
 
 def train(texts: list[str], vocab_size: int, alphabet: int = 2_500, surplus: float = 1.25) -> Tokenizer:
     """Learn candidates from stems and endings, read the corpus with them, keep the `vocab_size` most used."""
     words = count_words(texts)
     splits = split_endings(words)
+    stems = _stems(words, splits)
+    letters = _alphabet(stems, alphabet)
+    known = set(letters)
     learner = _word_piece()
     learner.train_from_iterator(
-        _stems(words, splits),
+        (stem for stem, count in stems.items() if known.issuperset(stem) for _ in range(count)),
         trainers.WordPieceTrainer(
             vocab_size=int(vocab_size * surplus),
-            special_tokens=SPECIAL,
-            limit_alphabet=alphabet,
+            # The trainer breaks ties by number, and numbers inner letters as it meets them, in an order that no seed
+            # fixes; the letters named here have their numbers already.
+            special_tokens=[*SPECIAL, *letters, *(f"##{letter}" for letter in letters)],
             min_frequency=2,
             show_progress=False,
         ),
     )
     candidates = set(learner.get_vocab()) | {"##" + ending for _, ending in splits.values() if ending}
     usage = _usage(words, sorted(candidates - set(SPECIAL)))
-    letters = {piece for piece in candidates if _is_needed_letter(piece, usage[piece])}
-    candidates = {piece for piece in candidates if len(piece.removeprefix("##")) > 1} | letters
+    single = {piece for piece in candidates if _is_needed_letter(piece, usage[piece])}
+    candidates = {piece for piece in candidates if len(piece.removeprefix("##")) > 1} | single
     for _ in range(3):
         usage = _usage(words, sorted(candidates - set(SPECIAL)))
-        ranked = sorted(candidates - letters - set(SPECIAL), key=lambda piece: (-usage[piece], piece))
-        candidates = letters | set(ranked[: vocab_size - len(SPECIAL) - len(letters)])
+        ranked = sorted(candidates - single - set(SPECIAL), key=lambda piece: (-usage[piece], piece))
+        candidates = single | set(ranked[: vocab_size - len(SPECIAL) - len(single)])
     usage = _usage(words, sorted(candidates - set(SPECIAL)))
     kept = SPECIAL + sorted(candidates - set(SPECIAL), key=lambda piece: (-usage[piece], piece))
     return _word_piece({piece: number for number, piece in enumerate(kept)})

@@ -20,25 +20,27 @@ from config import Config, Shape, shared_data
 from run import evaluate, make_tokenizer, read_corpus, sentence_agreement, train_model
 
 
-def short(config: Config, masked_lm: int = 60, regression: int = 60, phases: tuple[int, ...] = (5, 5, 20)) -> Config:
-    """The same settings with fewer steps."""
+def short(config: Config, masked_lm: int = 100, regression: int = 120) -> Config:
+    """The same settings with fewer steps, and without contrastive phases: few steps of these say nothing."""
     pretraining, contrast = config.masked_lm, config.contrastive
-    shortened = tuple(replace(phase, steps=steps) for phase, steps in zip(contrast.phases, phases, strict=False))
     return replace(
         config,
         masked_lm=replace(pretraining, steps=masked_lm, warmup=masked_lm // 6),
         regression=replace(config.regression, steps=regression, warmup=regression // 8),
-        contrastive=replace(contrast, phases=shortened, warmup=5),
+        contrastive=replace(contrast, phases=()),
     )
 
 
 def trials() -> dict[str, Config]:
     base = Config()
-    wide = replace(base, shape=Shape(vocab_size=16_000, hidden=256, intermediate=384, heads=4))
-    deep = replace(base, shape=replace(base.shape, layers=6))
-    shapes = {"24k x 192, 4 layers": base, "16k x 256, 4 layers": wide, "24k x 192, 6 layers": deep}
-    lexical = {f"{name}, no contrastive phase": short(config, phases=()) for name, config in shapes.items()}
-    return lexical | {name: short(config) for name, config in shapes.items()}
+    shapes = {
+        "24,000 x 192, 4 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=4, heads=3),
+        "16,000 x 256, 4 layers": Shape(vocab_size=16_000, hidden=256, intermediate=384, layers=4, heads=4),
+        "32,000 x 160, 4 layers": Shape(vocab_size=32_000, hidden=160, intermediate=240, layers=4, heads=5),
+        "24,000 x 192, 6 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=6, heads=3),
+        "24,000 x 192, 2 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=2, heads=3),
+    }
+    return {name: short(replace(base, shape=shape)) for name, shape in shapes.items()}
 
 
 def main() -> None:
