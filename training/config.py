@@ -42,11 +42,11 @@ class Teacher:
     twin_share: float = 0.2
     part_share: float = 0.4
     implied_limit: float = 0.6
-    neighbour_share: float = 0.3
-    neighbours: int = 6
+    neighbour_share: float = 0.1
+    neighbours: int = 10
     neighbour_texts: int = 6
     neighbour_idf: float = 4.0
-    neighbour_strength: float = 0.45
+    neighbour_strength: float = 0.4
     together: int = 3
     similarity_gain: float = 1.25
 

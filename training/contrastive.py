@@ -112,7 +112,7 @@ def _draw(kind: str, material: Material, longest: int, chance: np.random.Generat
 
 def _info_nce(queries: Tensor, passages: Tensor, same: Tensor, temperature: float) -> tuple[Tensor, float]:
     """Dot products over the batch's mean norms, so that training ranks as the index will; `same` hides repeats."""
-    scale = queries.norm(dim=1).mean() * passages.norm(dim=1).mean()
+    scale = (queries.norm(dim=1).mean() * passages.norm(dim=1).mean()).clamp(min=1e-6)  # a batch may have no weight
     scores = queries @ passages.T / scale.detach() / temperature
     scores = scores.masked_fill(same, -1e4)
     labels = torch.arange(len(queries))

@@ -108,16 +108,29 @@ def _starts_word(tokenizer: Tokenizer) -> np.ndarray:
     return np.array([not piece.startswith("##") for piece in sorted(vocab, key=vocab.__getitem__)])
 
 
+WHOLE = 10_000  # more tokens than any text has
+
+
+def read_texts(corpus: Corpus, tokenizer: Tokenizer, work: Path, config: Config) -> tuple[list[list[int]], np.ndarray]:
+    """Token ids of all training texts, and the embedding that the model starts from."""
+    texts = corpus.texts()
+    ids = encode_ids(tokenizer, texts, WHOLE)
+    return ids, _embedding(ids, stage_file(work, "embedding.npy", *_corpus_settings(texts, config)), config)
+
+
+def _corpus_settings(texts: list[str], config: Config) -> tuple[object, ...]:
+    """What the first stage depends on."""
+    return fingerprint(texts), config.alphabet, config.shape
+
+
 def train_model(
     corpus: Corpus, tokenizer: Tokenizer, work: Path, config: Config
 ) -> tuple[ModernBertForMaskedLM, LexicalTeacher]:
     def ids_of(texts: list[str]) -> list[list[int]]:
-        return encode_ids(tokenizer, texts, 10_000)
+        return encode_ids(tokenizer, texts, WHOLE)
 
-    texts = corpus.texts()
-    all_ids = ids_of(texts)
-    done: tuple[object, ...] = (fingerprint(texts), config.alphabet, config.shape)
-    embedding = _embedding(all_ids, stage_file(work, "embedding.npy", *done), config)
+    all_ids, embedding = read_texts(corpus, tokenizer, work, config)
+    done = _corpus_settings(corpus.texts(), config)
     model = build(config.shape, config.max_length, config.seed)
     with torch.no_grad():
         model.model.embeddings.tok_embeddings.weight.copy_(torch.from_numpy(embedding))

@@ -1,9 +1,10 @@
-"""Compare settings on the held-out questions, at a fraction of the steps: the card's table of what was tried.
+"""Compare settings on the held-out questions: the card's tables of what was tried.
 
     SPLADERT_SHARED=../shared python training/tune.py --work /tmp/spladert-tuning
 
-One line of JSON a trial, in `tune.jsonl` of the work folder; trials that have a line are not run again. The test set
-is never looked at.
+Lexical teachers by themselves, which need no training, then shapes of the model at a fraction of the steps. One line
+of JSON a trial, in `tune.jsonl` of the work folder; trials that have a line are not run again. The test set is never
+looked at.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import torch
 
-from config import Config, Shape, shared_data
-from run import evaluate, make_tokenizer, read_corpus, sentence_agreement, train_model
+from config import Config, Shape, Teacher, shared_data
+from run import baselines, evaluate, make_tokenizer, read_corpus, read_texts, sentence_agreement, train_model
+from teacher import make_teacher
 
 
 def short(config: Config, masked_lm: int = 100, regression: int = 120) -> Config:
@@ -31,16 +33,44 @@ def short(config: Config, masked_lm: int = 100, regression: int = 120) -> Config
     )
 
 
-def trials() -> dict[str, Config]:
-    base = Config()
-    shapes = {
+def teachers() -> dict[str, Teacher]:
+    changes: list[dict[str, float]] = [
+        {"neighbours": 0},
+        {"neighbours": 0, "part_share": 0.25},
+        {"neighbours": 0, "lead": 0.4},
+        {"neighbours": 0, "lead": 1.0},
+        {"neighbours": 6, "neighbour_strength": 0.45, "neighbour_share": 0.3},
+        {"neighbours": 6, "neighbour_strength": 0.45, "neighbour_share": 0.15},
+        {"neighbours": 10, "neighbour_strength": 0.4, "neighbour_share": 0.3},
+        {"neighbours": 10, "neighbour_strength": 0.4, "neighbour_share": 0.15},
+        {"neighbours": 10, "neighbour_strength": 0.4, "neighbour_share": 0.1},
+        {"neighbours": 16, "neighbour_strength": 0.35, "neighbour_share": 0.1},
+    ]
+    return {json.dumps(change): replace(Teacher(), **change) for change in changes}  # type: ignore[arg-type]
+
+
+def shapes() -> dict[str, Config]:
+    tried = {
         "24,000 x 192, 4 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=4, heads=3),
         "16,000 x 256, 4 layers": Shape(vocab_size=16_000, hidden=256, intermediate=384, layers=4, heads=4),
         "32,000 x 160, 4 layers": Shape(vocab_size=32_000, hidden=160, intermediate=240, layers=4, heads=5),
         "24,000 x 192, 6 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=6, heads=3),
         "24,000 x 192, 2 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=2, heads=3),
     }
-    return {name: short(replace(base, shape=shape)) for name, shape in shapes.items()}
+    return {name: short(replace(Config(), shape=shape)) for name, shape in tried.items()}
+
+
+class Report:
+    """`tune.jsonl`: what is measured of each trial, kept between runs."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        self.done = {json.loads(line)["trial"] for line in lines}
+
+    def add(self, trial: str, measured: dict[str, object]) -> None:
+        with self.file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps({"trial": trial} | measured, ensure_ascii=False) + "\n")
 
 
 def main() -> None:
@@ -48,23 +78,32 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "spladert-tuning")
     work = parser.parse_args().work
     work.mkdir(parents=True, exist_ok=True)
-    report = work / "tune.jsonl"
-    done = {json.loads(line)["trial"] for line in report.read_text().splitlines()} if report.is_file() else set()
+    report = Report(work / "tune.jsonl")
     torch.set_num_threads(Config().threads)
     corpus, sets = read_corpus(shared_data(), Config())
-    for trial, config in trials().items():
-        if trial in done:
+    sets = {name: retrieval for name, retrieval in sets.items() if name.startswith("validation")}
+
+    longest = Config().max_length - 2
+    waiting = {name: settings for name, settings in teachers().items() if name not in report.done}
+    if waiting:
+        tokenizer = make_tokenizer(corpus.texts(), work, Config())
+        ids, embedding = read_texts(corpus, tokenizer, work, Config())
+        for trial, settings in waiting.items():
+            teacher = make_teacher(tokenizer, [row[:longest] for row in ids], embedding, settings)
+            report.add(
+                trial, {name: baselines(tokenizer, one, teacher, longest)["teacher"] for name, one in sets.items()}
+            )
+
+    for trial, config in shapes().items():
+        if trial in report.done:
             continue
         tokenizer = make_tokenizer(corpus.texts(), work, config)
         model, _ = train_model(corpus, tokenizer, work, config)
         measured: dict[str, object] = {
-            name: evaluate(model, tokenizer, retrieval, config.max_length)
-            for name, retrieval in sets.items()
-            if name.startswith("validation")
+            name: evaluate(model, tokenizer, retrieval, config.max_length) for name, retrieval in sets.items()
         }
         measured["sts_dev"] = sentence_agreement(model, tokenizer, shared_data() / "sts_dev.tsv", config.max_length)
-        with report.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"trial": trial} | measured, ensure_ascii=False) + "\n")
+        report.add(trial, measured)
 
 
 if __name__ == "__main__":
