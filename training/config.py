@@ -14,11 +14,11 @@ CHECKPOINT = HERE / "korean-splade-small"
 class Shape:
     """Architecture: a ModernBERT masked language model with the embedding tied to the decoder."""
 
-    vocab_size: int = 24_000
-    hidden: int = 192
-    intermediate: int = 288
+    vocab_size: int = 16_000
+    hidden: int = 256
+    intermediate: int = 384
     layers: int = 4
-    heads: int = 3
+    heads: int = 4
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Contrastive:
     warmup: int = 20
     phases: tuple[Phase, ...] = (
         Phase(0.07, 1.0, 100, (0.6, 0.1, 0.1, 0.2, 0.0, 0.0), 2e-4),
-        Phase(0.05, 1.5, 100, (0.15, 0.1, 0.15, 0.2, 0.3, 0.1), 2e-4),
-        Phase(0.03, 2.0, 250, (0.05, 0.05, 0.1, 0.1, 0.55, 0.15), 2e-4),
+        Phase(0.05, 1.5, 150, (0.15, 0.1, 0.15, 0.2, 0.3, 0.1), 2e-4),
+        Phase(0.03, 2.0, 300, (0.05, 0.05, 0.1, 0.1, 0.55, 0.15), 2e-4),
     )
 
 

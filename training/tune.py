@@ -2,9 +2,9 @@
 
     SPLADERT_SHARED=../shared python training/tune.py --work /tmp/spladert-tuning
 
-Lexical teachers by themselves, which need no training, then shapes of the model at a fraction of the steps. One line
-of JSON a trial, in `tune.jsonl` of the work folder; trials that have a line are not run again. The test set is never
-looked at.
+Lexical teachers by themselves, which need no training, on the tokenizer of the first shape; then shapes of the model at
+a fraction of the steps. One line of JSON a trial, in `tune.jsonl` of the work folder; trials that have a line are not
+run again. The test set is never looked at.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ import torch
 from config import Config, Shape, Teacher, shared_data
 from run import baselines, evaluate, make_tokenizer, read_corpus, read_texts, sentence_agreement, train_model
 from teacher import make_teacher
+
+SHAPES = {
+    "24,000 x 192, 4 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=4, heads=3),
+    "16,000 x 256, 4 layers": Shape(vocab_size=16_000, hidden=256, intermediate=384, layers=4, heads=4),
+    "32,000 x 160, 4 layers": Shape(vocab_size=32_000, hidden=160, intermediate=240, layers=4, heads=5),
+    "24,000 x 192, 6 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=6, heads=3),
+}
 
 
 def short(config: Config, masked_lm: int = 100, regression: int = 120) -> Config:
@@ -49,17 +56,6 @@ def teachers() -> dict[str, Teacher]:
     return {json.dumps(change): replace(Teacher(), **change) for change in changes}  # type: ignore[arg-type]
 
 
-def shapes() -> dict[str, Config]:
-    tried = {
-        "24,000 x 192, 4 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=4, heads=3),
-        "16,000 x 256, 4 layers": Shape(vocab_size=16_000, hidden=256, intermediate=384, layers=4, heads=4),
-        "32,000 x 160, 4 layers": Shape(vocab_size=32_000, hidden=160, intermediate=240, layers=4, heads=5),
-        "24,000 x 192, 6 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=6, heads=3),
-        "24,000 x 192, 2 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=2, heads=3),
-    }
-    return {name: short(replace(Config(), shape=shape)) for name, shape in tried.items()}
-
-
 class Report:
     """`tune.jsonl`: what is measured of each trial, kept between runs."""
 
@@ -86,17 +82,19 @@ def main() -> None:
     longest = Config().max_length - 2
     waiting = {name: settings for name, settings in teachers().items() if name not in report.done}
     if waiting:
-        tokenizer = make_tokenizer(corpus.texts(), work, Config())
-        ids, embedding = read_texts(corpus, tokenizer, work, Config())
+        config = replace(Config(), shape=next(iter(SHAPES.values())))
+        tokenizer = make_tokenizer(corpus.texts(), work, config)
+        ids, embedding = read_texts(corpus, tokenizer, work, config)
         for trial, settings in waiting.items():
             teacher = make_teacher(tokenizer, [row[:longest] for row in ids], embedding, settings)
             report.add(
                 trial, {name: baselines(tokenizer, one, teacher, longest)["teacher"] for name, one in sets.items()}
             )
 
-    for trial, config in shapes().items():
+    for trial, shape in SHAPES.items():
         if trial in report.done:
             continue
+        config = short(replace(Config(), shape=shape))
         tokenizer = make_tokenizer(corpus.texts(), work, config)
         model, _ = train_model(corpus, tokenizer, work, config)
         measured: dict[str, object] = {
