@@ -14,11 +14,11 @@ CHECKPOINT = HERE / "korean-splade-small"
 class Shape:
     """Architecture: a ModernBERT masked language model with the embedding tied to the decoder."""
 
-    vocab_size: int = 16_000
-    hidden: int = 256
-    intermediate: int = 384
+    vocab_size: int = 24_000
+    hidden: int = 192
+    intermediate: int = 288
     layers: int = 4
-    heads: int = 4
+    heads: int = 3
 
 
 @dataclass(frozen=True)
