@@ -2,7 +2,7 @@
 
     python3 -m venv .venv-bench && .venv-bench/bin/pip install torch==2.13.0 -e '.[cpu,bench]'
     python benchmarks/make_checkpoint.py CHECKPOINT
-    spladert export CHECKPOINT BUNDLE --precision fp32 --precision int8 --allow-loss
+    spladert export CHECKPOINT BUNDLE --precision fp32 --precision int8 --precision int4 --allow-loss
     .venv-bench/bin/python benchmarks/compare.py CHECKPOINT BUNDLE --json benchmarks/results/cpu.json \
         --plots benchmarks/results
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,16 +25,29 @@ def test_every_text_is_in_one_run_within_the_limits(lengths: list[int], limits: 
         assert len(run) == 1 or len(run) * max(lengths[i] for i in run) <= limits.tokens
 
 
-@given(st.lists(st.integers(1, 64), max_size=60), st.integers(0, 100))
-def test_it_costs_no_more_than_one_run_or_one_for_each_length(lengths: list[int], run_cost: int) -> None:
+@given(st.dictionaries(st.integers(1, 64), st.integers(1, 9), min_size=1, max_size=7), st.integers(0, 100))
+def test_no_way_to_cut_costs_less(counts: dict[int, int], run_cost: int) -> None:
     limits = Limits(texts=1000, tokens=100_000, run_cost=run_cost)
-    found = cost(lengths, list(batches(lengths, limits)), limits)
-    assert found <= cost(lengths, [range(len(lengths))] if lengths else [], limits)
-    apart = [[i for i, n in enumerate(lengths) if n == length] for length in sorted(set(lengths))]
-    assert found <= cost(lengths, apart, limits)
+    kinds = sorted(counts)
+    lengths = [length for length in kinds for _ in range(counts[length])]
+    best = min(
+        sum(run_cost + max(group) * sum(counts[length] for length in group) for group in groups)
+        for groups in ways_to_cut(kinds)
+    )
+    assert cost(lengths, list(batches(lengths, limits)), limits) == best
+
+
+def ways_to_cut(kinds: list[int]) -> Iterator[list[list[int]]]:
+    for cuts in product([False, True], repeat=len(kinds) - 1):
+        groups = [[kinds[0]]]
+        for cut, kind in zip(cuts, kinds[1:], strict=True):
+            if cut:
+                groups.append([])
+            groups[-1].append(kind)
+        yield groups
 
 
 def test_a_short_text_is_not_padded_to_a_long_one() -> None:
-    assert list(batches([5, 64, 6, 60], Limits(32, 1024, 16))) == [[1, 3], [2, 0]]
-    assert list(batches([5, 6, 7, 8], Limits(32, 1024, 16))) == [[3, 2, 1, 0]]
-    assert list(batches([0, 0], Limits(32, 1024, 16))) == []
+    assert list(batches([5, 64, 6, 60], Limits(32, 1024, 8))) == [[1, 3], [2, 0]]
+    assert list(batches([5, 6, 7, 8], Limits(32, 1024, 8))) == [[3, 2, 1, 0]]
+    assert list(batches([0, 0], Limits(32, 1024, 8))) == []

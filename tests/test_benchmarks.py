@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 from suite.agreement import agreement, heaviest  # noqa: E402
 from suite.engines import PEERS, engine, engine_names  # noqa: E402
 from suite.floors import bandwidth_gb_s, best_seconds, floor_ms  # noqa: E402
-from suite.machine import cpu_flags, peak_memory_mb, versions  # noqa: E402
+from suite.machine import peak_memory_mb, versions  # noqa: E402
 from suite.plots import draw  # noqa: E402
 from suite.processes import Launcher  # noqa: E402
 from suite.results import percentile, summarize, summarize_samples  # noqa: E402
@@ -196,11 +196,10 @@ def test_plots_are_small_and_reproducible(tmp_path: Path) -> None:
     assert set(first) == {"latency.svg", "throughput.svg", "floor.svg"}
     assert all(len(data) < 200_000 for data in first.values())
     assert {path.name: path.read_bytes() for path in draw(content, tmp_path / "b")} == first
-    assert b"spladert cpu-int8" not in first["floor.svg"] or b"<svg" in first["floor.svg"]
+    assert all(b"<svg" in data for data in first.values())
 
 
 def test_machine_facts() -> None:
-    assert all(isinstance(present, bool) for present in cpu_flags().values())
     assert 1 < peak_memory_mb() < 1e6
     assert set(versions(["numpy", "no-such-package"])) == {"numpy"}
 

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from spladert.cli import main
+from spladert.cpu import instruction_sets
 from spladert.errors import DependencyError
 
 
@@ -48,6 +49,24 @@ def test_it_says_why_int8_runs_here(sets: list[str], reason: str, monkeypatch: p
     assert runtime["variant"] == "cpu-int8"
     assert runtime["instruction_sets"] == sets
     assert runtime["why"].endswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "sets"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_vnni\nflags\t\t: fpu avx2\n", ["avx2", "avx512f", "avx512_vnni"]),
+        ("Features\t: fp asimd asimddp i8mm\n", ["asimd", "asimddp", "i8mm"]),
+        ("model name\t: avx2\n", []),
+        (None, []),
+    ],
+)
+def test_instruction_sets_are_read_from_the_system(
+    cpuinfo: str | None, sets: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if cpuinfo is not None:
+        (tmp_path / "cpuinfo").write_text(cpuinfo)
+    monkeypatch.setattr("spladert.cpu.Path", lambda path: tmp_path / "cpuinfo")
+    assert instruction_sets() == sets
 
 
 @pytest.mark.parametrize("damage", ["cut", "altered", "removed"])

@@ -255,12 +255,16 @@ def test_an_interrupt_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_two_exports_to_one_place_do_not_mix(checkpoint: Path, tmp_path: Path) -> None:
+    refused = []
+
     def another(stage: str) -> None:
         if stage == "trace":
+            refused.append(stage)
             with pytest.raises(ExportError, match=r"another export to .*out is running; wait for it"):
                 export(checkpoint, tmp_path / "out")
 
     export(checkpoint, tmp_path / "out", progress=another)
+    assert refused == ["trace"]
     SparseEncoder.load(tmp_path / "out").encode(LINES)
 
 

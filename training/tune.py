@@ -56,17 +56,9 @@ def teachers() -> dict[str, Teacher]:
     return {json.dumps(change): replace(Teacher(), **change) for change in changes}  # type: ignore[arg-type]
 
 
-class Report:
-    """`tune.jsonl`: what is measured of each trial, kept between runs."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        self.done = {json.loads(line)["trial"] for line in lines}
-
-    def add(self, trial: str, measured: dict[str, object]) -> None:
-        with self.file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"trial": trial} | measured, ensure_ascii=False) + "\n")
+def add(report: Path, trial: str, measured: dict[str, object]) -> None:
+    with report.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({"trial": trial} | measured, ensure_ascii=False) + "\n")
 
 
 def main() -> None:
@@ -74,25 +66,25 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "spladert-tuning")
     work = parser.parse_args().work
     work.mkdir(parents=True, exist_ok=True)
-    report = Report(work / "tune.jsonl")
+    report = work / "tune.jsonl"
+    done = {json.loads(line)["trial"] for line in report.read_text().splitlines()} if report.is_file() else set()
     torch.set_num_threads(Config().threads)
     corpus, sets = read_corpus(shared_data(), Config())
     sets = {name: retrieval for name, retrieval in sets.items() if name.startswith("validation")}
 
     longest = Config().max_length - 2
-    waiting = {name: settings for name, settings in teachers().items() if name not in report.done}
+    waiting = {name: settings for name, settings in teachers().items() if name not in done}
     if waiting:
         config = replace(Config(), shape=next(iter(SHAPES.values())))
         tokenizer = make_tokenizer(corpus.texts(), work, config)
         ids, embedding = read_texts(corpus, tokenizer, work, config)
         for trial, settings in waiting.items():
             teacher = make_teacher(tokenizer, [row[:longest] for row in ids], embedding, settings)
-            report.add(
-                trial, {name: baselines(tokenizer, one, teacher, longest)["teacher"] for name, one in sets.items()}
-            )
+            scores = {name: baselines(tokenizer, one, teacher, longest)["teacher"] for name, one in sets.items()}
+            add(report, trial, dict(scores))
 
     for trial, shape in SHAPES.items():
-        if trial in report.done:
+        if trial in done:
             continue
         config = short(replace(Config(), shape=shape))
         tokenizer = make_tokenizer(corpus.texts(), work, config)
@@ -101,7 +93,7 @@ def main() -> None:
             name: evaluate(model, tokenizer, retrieval, config.max_length) for name, retrieval in sets.items()
         }
         measured["sts_dev"] = sentence_agreement(model, tokenizer, shared_data() / "sts_dev.tsv", config.max_length)
-        report.add(trial, measured)
+        add(report, trial, measured)
 
 
 if __name__ == "__main__":

@@ -94,15 +94,14 @@ def onnx_gemm(threads: int, kind: str, side: int = SIDE) -> float:
 
 def measure_floors(threads: int) -> dict[str, Any]:
     """Rates by name; `rates_from` names the library behind each; bf16 is None where the CPU has no such products."""
-    from .machine import cpu_flags
+    from spladert.cpu import instruction_sets
 
-    flags = cpu_flags()
     fp32 = {
         "torch": torch_gemm(threads, "float32"),
         "onnxruntime": onnx_gemm(threads, "fp32"),
     }
     int8 = {f"onnxruntime {kind}": onnx_gemm(threads, kind) for kind in ("u8s8", "u8u8", "s8s8")}
-    has_bf16 = flags["avx512_bf16"] or flags["amx_bf16"] or flags["bf16"]
+    has_bf16 = not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(instruction_sets())
     return {
         "threads": threads,
         "memory_gb_s": bandwidth_gb_s(threads),

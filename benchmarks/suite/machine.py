@@ -1,4 +1,7 @@
-"""What the figures depend on: the CPU and its instruction sets, and the versions of packages."""
+"""What the figures depend on: the CPU and its instruction sets, and the versions of packages.
+
+Workers import this module before their engine is timed, so it imports spladert only where that is asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,36 +11,18 @@ import platform
 from collections.abc import Iterable
 from pathlib import Path
 
-# /proc/cpuinfo's names. AVX2, AVX-512, int8 dot products (VNNI) and bf16, and the same on ARM.
-FLAGS = (
-    "avx2",
-    "avx512f",
-    "avx_vnni",
-    "avx512_vnni",
-    "avx512_bf16",
-    "amx_int8",
-    "amx_bf16",
-    "asimddp",
-    "i8mm",
-    "bf16",
-)
-
-
-def cpu_flags() -> dict[str, bool]:
-    """Which of FLAGS the CPU has; all False where the system does not say."""
-    have = set(_cpuinfo("flags").split()) | set(_cpuinfo("Features").split())
-    return {flag: flag in have for flag in FLAGS}
-
 
 def describe_machine() -> dict[str, object]:
     """The CPU, its family and model numbers (virtual machines hide the name), cores and memory."""
+    from spladert.cpu import instruction_sets
+
     return {
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
         "family": _cpuinfo("cpu family"),
         "model": _cpuinfo("model"),
         "cores": usable_cores(),
         "memory_gb": round(_memory_bytes() / 1e9, 1),
-        "flags": [flag for flag, present in cpu_flags().items() if present],
+        "flags": instruction_sets(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from .engine import Encode, Inputs
-from .machine import cpu_flags
 
 
 def card(inputs: Inputs) -> Encode:
@@ -40,8 +39,7 @@ def sentence_transformers_int8(inputs: Inputs) -> Encode:
     import onnxruntime as ort
     import sentence_transformers  # noqa: F401 - the reason why it does not run, where it is missing
 
-    # The name has the type of the weights, which follows from the configuration.
-    (quantized,) = (_st_folder(inputs) / "onnx").glob(f"model_*_{_quantization()}.onnx")
+    (quantized,) = (_st_folder(inputs) / "onnx").glob("model_*.onnx")  # beside model.onnx, the unquantized one
     options = ort.SessionOptions()
     options.intra_op_num_threads = inputs.threads
     arguments = {
@@ -70,12 +68,14 @@ def _quantization() -> Any:
     """The name of sentence-transformers' (optimum's) int8 configuration for this CPU."""
     import platform
 
+    from spladert.cpu import instruction_sets
+
     if platform.machine().lower() in ("arm64", "aarch64"):
         return "arm64"
-    flags = cpu_flags()
-    if flags["avx512_vnni"]:
+    sets = instruction_sets()
+    if "avx512_vnni" in sets:
         return "avx512_vnni"
-    return "avx512" if flags["avx512f"] else "avx2"
+    return "avx512" if "avx512f" in sets else "avx2"
 
 
 def _sparse_encoder(inputs: Inputs, source: str, backend: Any, model_arguments: dict[str, Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,8 @@ def _groups(lengths: Sequence[int], limits: Limits) -> list[tuple[int, int]]:
         assert best is not None
         costs.append(best[0])
         cuts.append(best[1])
+    starts = [0, *accumulate(texts for _, texts in kinds)]
     groups, stop = [], len(kinds)
-    starts = [0]
-    for _, texts in kinds:
-        starts.append(starts[-1] + texts)
     while stop:
         groups.append((starts[cuts[stop]], starts[stop]))
         stop = cuts[stop]

@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("spladert")
 
-# On CPU a larger run is no faster: a token costs the same in a run of 64 and of 1,024. What a run costs by itself is as
-# much as 5 tokens of a model of 149 M parameters, and as 25 of one of 6 M, by benchmarks/compare.py.
-TOKENS_PER_RUN, RUN_COST = 1024, 16
+# On CPU a larger run is no faster: a token costs the same in a run of 64 and of 1,024. A run costs by itself
+# what 6 tokens cost with a model of 149 M parameters, and 10 with one of 6 M: the line through benchmarks/compare.py's
+# medians of 1 x 8 and 1 x 64 tokens.
+TOKENS_PER_RUN, RUN_COST = 1024, 8
 # A GPU needs more tokens to be busy: 256 texts of 64 take 128 MiB of fp16 logits at a time. What a run costs there was
 # not measured; this lets batches be full.
 TOKENS_PER_GPU_RUN, GPU_RUN_COST = 16 * TOKENS_PER_RUN, TOKENS_PER_RUN
