@@ -18,7 +18,9 @@ from click.testing import CliRunner, Result
 from spladert import SparseEncoder
 from spladert.cli import main
 
-COMMAND = [sys.executable, "-c", "from spladert.cli import main; main()", "encode", "--threads", "1"]
+# A job in the background may ignore SIGINT and hand that down to the tests, and on to their commands.
+HEAR = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+COMMAND = [sys.executable, "-c", f"{HEAR}; from spladert.cli import main; main()", "encode", "--threads", "1"]
 LINES = [f"{i} 당뇨병 치료 방법 {i % 7}" * (i % 5) for i in range(2500)]
 
 Run = Callable[..., Result]
