@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from gpu_python import gpu_python, gpu_site_packages
 from spladert import DeviceError, SparseEncoder
 from spladert.bundle import open_bundle
 from spladert.cli import main
@@ -279,21 +280,6 @@ def test_build_needs_the_provider(tiny_bundle: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("error: device 'tensorrt' needs TensorrtExecutionProvider")
     assert "pip install 'spladert[gpu]'" in result.stderr
-
-
-def gpu_python() -> str:
-    """A Python that has onnxruntime-gpu: this one, or the one that SPLADERT_GPU_PYTHON names."""
-    if "CUDAExecutionProvider" in ort.get_available_providers():
-        return sys.executable
-    if "SPLADERT_GPU_PYTHON" not in os.environ:
-        pytest.skip("onnxruntime-gpu is not installed; SPLADERT_GPU_PYTHON may name a Python that has it")
-    return os.environ["SPLADERT_GPU_PYTHON"]
-
-
-def gpu_site_packages() -> Path:
-    code = "import onnxruntime; print(onnxruntime.__file__)"
-    done = subprocess.run([gpu_python(), "-c", code], capture_output=True, text=True, check=True)
-    return Path(done.stdout.strip()).parent.parent
 
 
 LOAD = """

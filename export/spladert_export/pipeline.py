@@ -62,8 +62,8 @@ def export(
         max_length: most tokens of a text, special tokens included; longer texts are cut.
         top_k: most entries of a vector; at most the vocabulary.
         exclude_special_tokens: give the tokenizer's special tokens weight 0 (the card keeps them).
-        precisions: the variants to make, of "fp32", "int8" and "int4" (CPU), "fp16" (CUDA), "tensorrt-fp16" and
-            "tensorrt-int8".
+        precisions: the variants to make, of "fp32", "int8" and "int4" (CPU), "fp16" and "bf16" (CUDA), "tensorrt-fp16"
+            and "tensorrt-int8".
         calibration: a file of texts, one a line, like those to be encoded; quantized variants take their scales from it
             and are measured on it.
         evaluate: a folder in the BEIR layout, on which variants must keep 99.5% of the nDCG@10 of fp32.

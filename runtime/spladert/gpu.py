@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from .binding import Lane, Lanes, Layout
-from .libraries import load_if_here, load_libraries, missing_error
+from .libraries import load_libraries, load_library, missing_error
 from .manifest import Manifest, Variant
 from .session import PROVIDERS, onnxruntime_module, start_session
 from .tensorrt import MAX_BATCH, EngineReport, engine_key, engines_root, prepare_engine, provider_options
 
 logger = logging.getLogger("spladert")
+
+CUDNN = "libcudnn.so.9"
 
 
 def start_lanes(
@@ -94,9 +96,11 @@ def check_libraries(device: str) -> None:
     folder = Path(ort.__file__).parent / "capi"
     names = ("cuda", "tensorrt") if device == "tensorrt" else ("cuda",)  # TensorRT leaves to CUDA what it does not take
     missing = [lib for name in names for lib in load_libraries(folder / f"libonnxruntime_providers_{name}.so")]
+    # Newer CUDA providers do not link cuDNN but open it: without it ReduceMax fails in the first run, not at the start.
+    if not load_library(CUDNN):
+        missing.append(CUDNN)
     if missing:
         raise missing_error(PROVIDERS[device], list(dict.fromkeys(missing)), _cuda_major())
-    load_if_here("libcudnn.so.9")  # newer CUDA providers do not link cuDNN, but use it where it is, for reductions say
 
 
 def _cuda_major() -> int | None:

@@ -35,9 +35,9 @@ def load_libraries(provider_library: Path) -> list[str]:
         waiting = left
 
 
-def load_if_here(name: str) -> bool:
-    """Load a library that a provider opens by its name when it needs it; whether it was found."""
-    return sys.platform == "linux" and _load(name)
+def load_library(name: str) -> bool:
+    """Load a library that a provider opens by its name when it needs it; whether it was found, True but on Linux."""
+    return sys.platform != "linux" or _load(name)
 
 
 def missing_error(provider: str, missing: Sequence[str], cuda: int | None) -> DeviceError:

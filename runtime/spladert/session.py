@@ -22,7 +22,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "te
 # and is exact with VNNI and without, for its weights have 7 bits; int4 is for size.
 VARIANTS = {
     "cpu": (("cpu", "int8"), ("cpu", "fp32"), ("cpu", "int4")),
-    "cuda": (("cuda", "fp16"), ("cuda", "fp32"), ("cpu", "fp32")),
+    "cuda": (("cuda", "fp16"), ("cuda", "bf16"), ("cpu", "fp32")),
     "tensorrt": (("tensorrt", "fp16"), ("tensorrt", "int8")),
 }
 

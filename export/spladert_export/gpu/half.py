@@ -1,4 +1,4 @@
-"""fp16 where it is fast and has the range, fp32 where it has not: the type of every value is written into the graph."""
+"""fp16 or bf16 where it is fast, fp32 where it has to be: the type of every value is written into the graph."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spladert import ExportError
 
 from .edit import constant
 
-FLOAT, HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+FLOAT, HALF, BRAIN = ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16
 LARGEST = 65504.0  # the largest fp16 number
 MASK = -3e4  # of a hidden token's score: exp() of it is 0, and the sum with a score stays within fp16
 # Products, which tensor cores do in fp16 with fp32 sums. What is in no list follows its inputs.
@@ -20,15 +20,21 @@ PRODUCTS = frozenset({"MatMul", "Gemm", "MultiHeadAttention", "RotaryEmbedding"}
 NORMS = frozenset({"LayerNormalization", "SkipLayerNormalization"})
 
 
-def to_half(model: ir.Model, *, wide: Collection[str], wide_operators: Collection[str] = ()) -> list[str]:
-    """Give every floating value of `model` its type, in place; returns the names of the nodes' outputs left in fp32.
+def to_half(
+    model: ir.Model, *, wide: Collection[str], wide_operators: Collection[str] = (), short: ir.DataType = HALF
+) -> None:
+    """Give every floating value of `model` its type, in place.
 
-    Products are fp16, the pooled logits and all that follows them fp32, and every other node is fp16 where all that it
-    computes with is. A residual sum that has to be fp32 so keeps the ones after it in fp32.
+    Products are of the short type, the pooled logits and all that follows them fp32, and every other node is short
+    where all that it computes with is. A residual sum that has to be fp32 so keeps the ones after it in fp32.
+
+    The vocabulary, embedding and decoder (Gemm), is fp16 whatever the short type: the CUDA provider has no ReduceMax of
+    bf16, and what is multiplied there went through a layer norm and fits.
 
     Args:
-        wide: names of values that do not fit fp16; the nodes that make them stay fp32.
+        wide: names of values that do not fit fp16; the nodes that make or multiply them in fp16 become fp32.
         wide_operators: operators that stay fp32 wherever they are.
+        short: FLOAT16 or BFLOAT16.
 
     Raises:
         ExportError: a weight does not fit fp16.
@@ -38,29 +44,32 @@ def to_half(model: ir.Model, *, wide: Collection[str], wide_operators: Collectio
     types: dict[ir.Value, ir.DataType] = {}  # of the values made so far
     casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
     vocabulary = _vocabulary(graph)
-    kept = []
     for node in list(graph):
         inputs = [value for value in node.inputs if value is not None and value.dtype == FLOAT]
         makes_float = [value for value in node.outputs if value.dtype == FLOAT]
         if not inputs and not makes_float:
             continue
         made = [types[value] for value in inputs if value in types]
-        if node in logits or node.op_type in wide_operators or any(v.name in wide for v in makes_float):
-            kind = FLOAT
-        elif node.op_type in PRODUCTS or not made:
+        if node.op_type == "Gemm" or any(value in vocabulary for value in inputs):
             kind = HALF
+        elif node.op_type in PRODUCTS or not made:
+            kind = short
+        elif len(set(made)) == 1:
+            kind = made[0]
         else:
-            kind = FLOAT if FLOAT in made else HALF
-        if kind == FLOAT and makes_float:
-            kept.append(str(makes_float[0].name))
+            kind = FLOAT if FLOAT in made else short
+        multiplied = inputs if node.op_type in PRODUCTS else []
+        too_wide = kind == HALF and any(value.name in wide for value in [*makes_float, *multiplied])
+        if node in logits or node.op_type in wide_operators or too_wide:
+            kind = FLOAT
         if node.op_type == "Cast" and makes_float:
             node.attributes["to"] = ir.AttrInt64("to", kind)
         for index, value in enumerate(node.inputs):
             if value is None or value not in inputs:
                 continue
             if value.const_value is not None:
-                new = vocabulary.get(value) if kind == HALF else value
-                node.replace_input_with(index, new or _half_constant(graph, value))
+                new = vocabulary.get(value) if kind == HALF else value if kind == FLOAT else None
+                node.replace_input_with(index, new or _short_constant(graph, value, kind))
             elif types[value] != kind:
                 node.replace_input_with(index, _cast(graph, node, value, kind, casts))
         for value in makes_float:
@@ -68,8 +77,7 @@ def to_half(model: ir.Model, *, wide: Collection[str], wide_operators: Collectio
     for value, kind in types.items():
         value.type = ir.TensorType(kind)
     for output in graph.outputs:
-        assert output.dtype != HALF
-    return kept
+        assert output.dtype not in (HALF, BRAIN)
 
 
 def _logits(graph: ir.Graph) -> set[ir.Node]:
@@ -81,17 +89,18 @@ def _logits(graph: ir.Graph) -> set[ir.Node]:
     return {biased}
 
 
-def _half_constant(graph: ir.Graph, value: ir.Value) -> ir.Value:
+def _short_constant(graph: ir.Graph, value: ir.Value, kind: ir.DataType) -> ir.Value:
     assert value.const_value is not None
     data = value.const_value.numpy()
+    if data.size and data.min() < -1e38:
+        data = np.where(data < -1e38, np.float32(MASK), data)  # the least float32, which hides a token
+    if kind == BRAIN:
+        return _tensor(graph, f"{value.name}.brain", torch.from_numpy(np.array(data)).bfloat16())
     if data.size and np.abs(data).max() > LARGEST:
-        if data.min() < -1e38 and np.abs(data[data > -1e38]).max(initial=0) <= LARGEST:
-            data = np.maximum(data, np.float32(MASK))  # the least float32, which hides a token
-        else:
-            raise ExportError(
-                f"weight {value.name} reaches {np.abs(data).max():.3g}, and fp16 holds at most {LARGEST:.0f}; "
-                "leave the fp16 variants out"
-            )
+        raise ExportError(
+            f"weight {value.name} reaches {np.abs(data).max():.3g}, and fp16 holds at most {LARGEST:.0f}; "
+            "leave the fp16 variants out, or take bf16"
+        )
     return constant(graph, f"{value.name}.half", data.astype(np.float16))
 
 
@@ -119,10 +128,12 @@ def _vocabulary(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
 
 
 def _tensor(graph: ir.Graph, name: str, data: torch.Tensor) -> ir.Value:
-    tensor = ir.tensor_adapters.TorchTensor(data, name=name)
-    value = ir.Value(name=name, shape=ir.Shape(data.shape), type=ir.TensorType(HALF), const_value=tensor)
-    graph.register_initializer(value)
-    return value
+    """The initializer `name`, made of `data` unless it is there already."""
+    if name not in graph.initializers:
+        tensor = ir.tensor_adapters.TorchTensor(data, name=name)
+        kind = ir.TensorType(tensor.dtype)
+        graph.register_initializer(ir.Value(name=name, shape=ir.Shape(data.shape), type=kind, const_value=tensor))
+    return graph.initializers[name]
 
 
 def _cast(

@@ -1,4 +1,4 @@
-"""The GPU variants of a bundle: cuda fp16, tensorrt fp16, tensorrt int8, all out of the fp32 graph."""
+"""The GPU variants of a bundle: cuda fp16 and bf16, tensorrt fp16 and int8, all out of the fp32 graph."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ from ..quantize.calibrate import Observed
 from . import plain, qdq
 from .cuda import lower_for_cuda
 from .emulate import emulate_half
-from .half import LARGEST, NORMS, to_half
+from .half import BRAIN, HALF, LARGEST, NORMS, to_half
 from .ranges import largest_values
 
 # What `precisions` calls them, and their target and precision. A name without a target means the usual one.
 GPU_VARIANTS = {
     "fp16": ("cuda", "fp16"),
+    "bf16": ("cuda", "bf16"),
     "tensorrt-fp16": ("tensorrt", "fp16"),
     "tensorrt-int8": ("tensorrt", "int8"),
 }
 HEADROOM = 16  # times what calibration texts reach must fit fp16, or a value stays fp32
 MOST_TOP_K = 3840  # TensorRT's TopK takes no more (NVIDIA/TensorRT#4244)
-MEASURED_ON = "CPUExecutionProvider, in fp32 with every fp16 value rounded to fp16"
+MEASURED_ON = "CPUExecutionProvider, in fp32 with every fp16 and bf16 value rounded as it would be"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def _write(
     # TensorRT fuses the casts around its norms away; in CUDA each is a kernel, so there norms follow the residual,
     # and have fp32 sums inside whatever their type.
     wide = {name for name, value in largest.items() if not value * HEADROOM <= LARGEST}
-    to_half(graph, wide=wide, wide_operators=NORMS if target == "tensorrt" else ())
+    short = BRAIN if precision == "bf16" else HALF
+    to_half(graph, wide=wide, wide_operators=NORMS if target == "tensorrt" else (), short=short)
     RemoveUnusedNodesPass()(graph)
     name = f"{target}-{precision}"
     job.progress(f"write {name}")
