@@ -22,7 +22,7 @@ onnx = pytest.importorskip("onnx", reason="needs the export extra: pip install '
 import onnx_ir as ir  # noqa: E402
 
 from spladert_export import cpu_variants, export, gate  # noqa: E402
-from spladert_export.quantize import int8 as int8_module  # noqa: E402
+from spladert_export.quantize import search  # noqa: E402
 from spladert_export.quantize import make_plans, observe, quantize  # noqa: E402
 from spladert_export.quantize.edit import WEIGHT_LIMIT, quantize_weight  # noqa: E402
 from spladert_export.quantize.int4 import BLOCK, quantize_blocks, replace_int4  # noqa: E402
@@ -119,7 +119,7 @@ def test_outlier_channels_cost_nothing(
         return max(float(site["error"]) for site in open_bundle(bundle).manifest.variants[0].settings["sites"])
 
     plain, smoothed = error(tiny_checkpoint, "plain"), error(loud, "smoothed")
-    monkeypatch.setattr(int8_module, "STRENGTHS", (None,))
+    monkeypatch.setattr(search, "STRENGTHS", (None,))
     naive = error(loud, "naive")
     assert smoothed < 1.2 * plain
     assert naive > 5 * smoothed

@@ -16,9 +16,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ..quantize.calibrate import Observed
-from ..quantize.int8 import RANGES
+from ..quantize.search import least_error
 from ..quantize.sites import Floats, Site, find_sites
-from ..quantize.smooth import STRENGTHS, divide, find_fold, smoothing_factors
+from ..quantize.smooth import divide, find_fold, smoothing_factors
 from .edit import constant
 
 LIMIT = 127  # of an int8, symmetric
@@ -85,13 +85,7 @@ def _choose(site: Site, observed: Observed, *, smoothable: bool) -> tuple[Choice
         error = float(np.linalg.norm(rows @ (integers * scales.astype(np.float32)) - exact)) / norm
         return Choice(site.name, strength, share, scale, error), factors
 
-    best = min((attempt(s, 1.0) for s in (STRENGTHS if smoothable else STRENGTHS[:1])), key=lambda a: a[0].error)
-    for share in RANGES[1:]:
-        candidate = attempt(best[0].strength, share)
-        if candidate[0].error >= best[0].error:
-            break
-        best = candidate
-    return best
+    return least_error(attempt, smoothable=smoothable)
 
 
 def _insert(graph: ir.Graph, site: Site, scale: float) -> None:

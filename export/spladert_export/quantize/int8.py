@@ -12,10 +12,9 @@ import onnx_ir as ir
 
 from .calibrate import Observed
 from .edit import QuantizedActivation, add_constant, put_in_place, quantize_weight
+from .search import least_error
 from .sites import Floats, Site
-from .smooth import STRENGTHS, smoothing_factors
-
-RANGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # shares of the observed range; the least error wins
+from .smooth import smoothing_factors
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,6 @@ def choose_int8(site: Site, observed: Observed, *, smoothable: bool) -> tuple[In
     weight = np.concatenate([linear.weight for linear in site.linears], axis=1)  # [K, N]
     exact = observed.rows @ weight
     norm = float(np.linalg.norm(exact)) or 1.0
-    best: tuple[Int8Choice, Floats | None] | None = None
 
     def attempt(strength: float | None, share: float) -> tuple[Int8Choice, Floats | None]:
         factors = None if strength is None else smoothing_factors(observed, weight, strength)
@@ -50,16 +48,7 @@ def choose_int8(site: Site, observed: Observed, *, smoothable: bool) -> tuple[In
         error = float(np.linalg.norm(rows @ (integers * scales) - exact)) / norm
         return Int8Choice(site.name, strength, share, scale, zero_point, error), factors
 
-    for strength in STRENGTHS if smoothable else (None,):
-        candidate = attempt(strength, 1.0)
-        best = candidate if best is None or candidate[0].error < best[0].error else best
-    assert best is not None
-    for share in RANGES[1:]:
-        candidate = attempt(best[0].strength, share)
-        if candidate[0].error >= best[0].error:
-            break
-        best = candidate
-    return best
+    return least_error(attempt, smoothable=smoothable)
 
 
 def activation_scale(low: float, high: float) -> tuple[float, int]:
