@@ -83,4 +83,5 @@ def test_the_checkpoint_exports_and_its_fp32_bundle_ranks_as_the_default_does(
     assert full.ndcg_at_10 > 0.711
     assert full.recall_at_1 > 0.587
     assert default.ndcg_at_10 >= 0.995 * full.ndcg_at_10
+    assert 30 <= default.query_dimensions <= 150
     assert 30 <= default.document_dimensions <= 150

@@ -106,6 +106,7 @@ class Config:
     masked_lm: MaskedLM = field(default_factory=MaskedLM)
     regression: Regression = field(default_factory=Regression)
     contrastive: Contrastive = field(default_factory=Contrastive)
+    lexical_share: float = 0.3  # of the weights before the contrastive phases, in the final ones
 
 
 def shared_data() -> Path:

@@ -1,4 +1,5 @@
-"""Make the checkpoint: tokenizer, masked-LM pretraining, lexical regression, three contrastive phases, evaluation.
+"""Make the checkpoint: tokenizer, masked-LM pretraining, lexical regression, three contrastive phases, a blend of the
+weights before and after these, evaluation.
 
     SPLADERT_SHARED=../shared python training/run.py --work /tmp/spladert-training
 
@@ -12,6 +13,7 @@ import argparse
 import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from scipy import sparse
 from tokenizers import Tokenizer
+from torch import Tensor
 from transformers import ModernBertForMaskedLM
 
 import tokenizer as word_piece
@@ -156,6 +159,7 @@ def train_model(
     step = regression_step(model, pool, teacher, starts_word, regression, config.max_length, config.seed)
     done += (config.teacher, regression)
     train(model, schedule, step, stage_file(work, "2-lexical.pt", *done))
+    lexical = {name: value.clone() for name, value in model.state_dict().items()}
 
     cut = [row[:longest] for row in queries], [row[:longest] for row in positives]
     triplets = list(zip(*(ids_of([triplet[side] for triplet in corpus.triplets]) for side in range(3)), strict=True))
@@ -168,7 +172,18 @@ def train_model(
         schedule = Schedule(phase.steps, phase.learning_rate, contrast.warmup, contrast.weight_decay)
         step = contrastive_step(model, material, teacher, phase, contrast, config.max_length, config.seed)
         train(model, schedule, step, stage_file(work, f"3-phase-{number}.pt", *done))
+    blend(model, lexical, config.lexical_share)
     return model, teacher
+
+
+def blend(model: ModernBertForMaskedLM, other: Mapping[str, Tensor], share: float) -> None:
+    """Take `share` of the weights of `other`, which the model was trained on from.
+
+    Fine-tuning gains on what it is tuned for and loses elsewhere; weights in between keep most of both
+    (Wortsman et al., 2022, Robust fine-tuning of zero-shot models).
+    """
+    mixed = {name: torch.lerp(value, other[name], share) for name, value in model.state_dict().items()}
+    model.load_state_dict(mixed)
 
 
 def baselines(
