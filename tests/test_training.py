@@ -114,6 +114,20 @@ def test_a_run_without_its_last_stage_goes_on_from_the_one_before(corpus: Corpus
     assert kept == {name: (tmp_path / name).stat().st_mtime_ns for name in kept}
 
 
+def test_the_weights_are_a_blend_of_those_before_and_after_the_contrastive_phases(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    blended = trained(corpus, tmp_path)
+    before, after = (
+        torch.load(next(tmp_path.glob(f"{stage}-*.pt")), weights_only=True)["model"]
+        for stage in ("2-lexical", "3-phase-1")
+    )
+    assert not same(before, after)
+    for name, value in blended.items():
+        torch.testing.assert_close(value, 0.3 * before[name] + 0.7 * after[name])
+    assert same(after, trained(corpus, tmp_path, replace(SETTINGS, lexical_share=0.0)))
+
+
 def test_changed_settings_never_continue_the_state_of_others(tmp_path: Path) -> None:
     one = stage_file(tmp_path, "1-masked-lm.pt", 20, Shape(), MaskedLM())
     assert one == stage_file(tmp_path, "1-masked-lm.pt", 20, Shape(), MaskedLM())
