@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints import make_checkpoint
+from checkpoints import LINES, make_checkpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,3 +32,11 @@ def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     from spladert_export import export
 
     return export(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny", top_k=64)
+
+
+@pytest.fixture(scope="session")
+def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few texts for variants to be calibrated and measured on."""
+    path = tmp_path_factory.mktemp("calibration") / "texts.txt"
+    path.write_text("\n".join(LINES), encoding="utf-8")
+    return path

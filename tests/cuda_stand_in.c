@@ -9,8 +9,7 @@
 #include <string.h>
 
 typedef int status;
-typedef struct { char name[256], identity[28]; size_t memory, shared; char rest[712]; } properties; /* 1008 bytes */
-enum { MAJOR = 360, PROCESSORS = 384, PER_PROCESSOR = 604, SHARED_OPTIN = 672 };              /* offsets in it */
+enum { PROPERTIES = 1008 }; /* size of cudaDeviceProp */
 
 static long launches, captures, replays, allocated, copied[5];
 static int capturing;
@@ -31,18 +30,16 @@ const char *cudaGetErrorString(int error) { return "stand-in"; }
 
 static void put(char *at, int value) { memcpy(at, &value, sizeof value); }
 
-status cudaGetDeviceProperties(properties *found, int device) {
-    memset(found, 0, 1008);
-    strcpy(found->name, "stand-in");
-    char *bytes = (char *)found;
-    size_t memory = (size_t)80 << 30, shared = 49152, optin = 232448;
-    memcpy(bytes + 288, &memory, 8);
-    memcpy(bytes + 296, &shared, 8);
-    memcpy(bytes + SHARED_OPTIN, &optin, 8);
-    put(bytes + 304, 65536), put(bytes + 308, 32), put(bytes + 320, 1024); /* registers, warp, threads of a block */
-    put(bytes + 324, 1024), put(bytes + 328, 1024), put(bytes + 332, 64);
-    put(bytes + 336, 2147483647), put(bytes + 340, 65535), put(bytes + 344, 65535);
-    put(bytes + MAJOR, 8), put(bytes + PROCESSORS, 132), put(bytes + PER_PROCESSOR, 2048);
+status cudaGetDeviceProperties(char *found, int device) { /* the numbers are offsets in cudaDeviceProp */
+    size_t memory = (size_t)80 << 30;
+    memset(found, 0, PROPERTIES);
+    strcpy(found, "stand-in");
+    memcpy(found + 288, &memory, sizeof memory);
+    put(found + 296, 49152), put(found + 672, 232448);                     /* shared memory of a block, at most */
+    put(found + 304, 65536), put(found + 308, 32), put(found + 320, 1024); /* registers, warp, threads of a block */
+    put(found + 324, 1024), put(found + 328, 1024), put(found + 332, 64);
+    put(found + 336, 2147483647), put(found + 340, 65535), put(found + 344, 65535);
+    put(found + 360, 8), put(found + 384, 132), put(found + 604, 2048); /* capability, processors, threads of one */
     return 0;
 }
 status cudaDeviceGetAttribute(int *value, int attribute, int device) {

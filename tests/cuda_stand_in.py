@@ -7,10 +7,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from spladert.gpu import CUDNN
 from spladert.libraries import needed_libraries
 
 SOURCE = Path(__file__).with_suffix(".c")
-CUDNN = "libcudnn.so.9"  # the provider opens it by its name
 
 
 def why_not(provider: Path) -> str | None:

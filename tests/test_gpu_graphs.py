@@ -48,13 +48,6 @@ NAMES = ("cpu-fp32", "cuda-fp16", "cuda-bf16", "tensorrt-fp16", "tensorrt-int8")
 
 
 @pytest.fixture(scope="module")
-def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("calibration") / "texts.txt"
-    path.write_text("\n".join(LINES), encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
 def bundle(tiny_checkpoint: Path, calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("gpu") / "bundle"
     return export(tiny_checkpoint, out, precisions=PRECISIONS, calibration=calibration, top_k=64, allow_loss=True)

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import cuda_stand_in
-from checkpoints import LINES, make_checkpoint
+from checkpoints import make_checkpoint
 from gpu_python import gpu_python, gpu_site_packages
+from spladert.gpu import CUDNN
 
 pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 
@@ -56,16 +57,15 @@ print(json.dumps({"runs": runs, "placed": placed, "captures": lane.captures, "bu
 
 
 @pytest.fixture(scope="module")
-def bundles(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def bundles(tiny_checkpoint: Path, calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By architecture."""
     from spladert_export import export
 
     folder = tmp_path_factory.mktemp("placement")
-    (folder / "texts.txt").write_text("\n".join(LINES), encoding="utf-8")
 
     def make(architecture: str, checkpoint: Path, *precisions: str) -> Path:
-        out, texts = folder / architecture, folder / "texts.txt"
-        return export(checkpoint, out, precisions=precisions, calibration=texts, top_k=TOP_K, allow_loss=True)
+        out = folder / architecture
+        return export(checkpoint, out, precisions=precisions, calibration=calibration, top_k=TOP_K, allow_loss=True)
 
     bert = make_checkpoint("bert", folder / "checkpoint")
     return {
@@ -131,14 +131,14 @@ def test_only_ids_and_mask_go_in_and_only_k_ids_and_weights_come_back(found: Any
 
 def test_without_cudnn_it_does_not_start(bundles: dict[str, Path], stand_in: dict[str, str], tmp_path: Path) -> None:
     """The provider would start, and fail in its first run."""
-    if list(gpu_site_packages().glob(f"nvidia/*/lib/{cuda_stand_in.CUDNN}")):
+    if list(gpu_site_packages().glob(f"nvidia/*/lib/{CUDNN}")):
         pytest.skip("cuDNN is installed here")
     folder = tmp_path / "libraries"
     folder.mkdir()
     for path in Path(stand_in["LD_LIBRARY_PATH"]).glob("lib*"):
-        if path.name != cuda_stand_in.CUDNN:
+        if path.name != CUDNN:
             (folder / path.name).symlink_to(path)
     done = run_with(stand_in | {"LD_LIBRARY_PATH": str(folder)}, PROBE, str(bundles["bert"]), "fp16", "[]")
     assert done.returncode == 1
-    message = f"DeviceError: CUDAExecutionProvider needs {cuda_stand_in.CUDNN}, not found here: pip install "
+    message = f"DeviceError: CUDAExecutionProvider needs {CUDNN}, not found here: pip install "
     assert message in done.stderr

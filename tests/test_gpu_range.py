@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from checkpoints import LINES, with_outliers
+from checkpoints import with_outliers
 from spladert import ExportError
 from spladert.bundle import open_bundle
 
@@ -29,13 +29,6 @@ from spladert_export.gpu.half import to_half  # noqa: E402
 from spladert_export.gpu.ranges import largest_values  # noqa: E402
 
 ALL = ("fp16", "bf16", "tensorrt-fp16", "tensorrt-int8")
-
-
-@pytest.fixture(scope="module")
-def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("calibration") / "texts.txt"
-    path.write_text("\n".join(LINES), encoding="utf-8")
-    return path
 
 
 def test_the_cpu_provider_hides_overflow_and_the_emulation_shows_it(tmp_path: Path) -> None:

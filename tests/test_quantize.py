@@ -32,13 +32,6 @@ from spladert_export.quantize.smooth import divide, find_fold, smoothing_factors
 floats = st.floats(-1e4, 1e4, width=32)
 
 
-@pytest.fixture
-def calibration(tmp_path: Path) -> Path:
-    path = tmp_path / "calibration.txt"
-    path.write_text("\n".join(LINES), encoding="utf-8")
-    return path
-
-
 @pytest.fixture(scope="module")
 def both(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export(
