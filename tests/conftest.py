@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from checkpoints import LINES, make_checkpoint
-
-ROOT = Path(__file__).parent.parent
+from support.checkpoints import LINES, make_checkpoint
+from support.paths import ROOT
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ def onnx_gemm(threads: int, kind: str, side: int = SIDE) -> float:
 
 def measure_floors(threads: int) -> dict[str, Any]:
     """Rates by name; `rates_from` names the library behind each; bf16 is None where the CPU has no such products."""
-    from spladert.cpu import instruction_sets
+    from spladert.engine.machine import instruction_sets
 
     fp32 = {
         "torch": torch_gemm(threads, "float32"),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 def describe_machine() -> dict[str, object]:
     """The CPU, its family and model numbers (virtual machines hide the name), cores and memory."""
-    from spladert.cpu import instruction_sets
+    from spladert.engine.machine import instruction_sets
 
     return {
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),

@@ -68,7 +68,7 @@ def _quantization() -> Any:
     """The name of sentence-transformers' (optimum's) int8 configuration for this CPU."""
     import platform
 
-    from spladert.cpu import instruction_sets
+    from spladert.engine.machine import instruction_sets
 
     if platform.machine().lower() in ("arm64", "aarch64"):
         return "arm64"

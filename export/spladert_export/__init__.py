@@ -12,6 +12,6 @@ if _missing:
     raise DependencyError(f"exporting needs {', '.join(_missing)}: pip install 'spladert[cpu,export]'")
 
 from .pipeline import export  # noqa: E402
-from .verification import verify  # noqa: E402
+from .quality.verification import verify  # noqa: E402
 
 __all__ = ["export", "verify"]

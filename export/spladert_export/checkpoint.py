@@ -13,8 +13,8 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from spladert.bundle import Source
 from spladert.errors import ExportError
-from spladert.manifest import Source
 
 # A vocabulary may be padded, usually to a multiple of 64 or 128 rows; more than this is another tokenizer's model.
 MOST_PADDING_ROWS = 1024

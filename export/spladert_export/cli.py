@@ -14,13 +14,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from spladert import ExportError, SparseEncoder
-from spladert.bundle import open_bundle
-from spladert.manifest import Manifest
+from spladert.bundle import Manifest, open_bundle
 
 from .checkpoint import load_checkpoint
-from .fidelity import Fidelity
 from .pipeline import CALIBRATION, PRECISIONS, export
-from .verification import verify
+from .quality.fidelity import Fidelity
+from .quality.verification import verify
 
 ERR = Console(stderr=True)
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)

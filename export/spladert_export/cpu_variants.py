@@ -11,18 +11,17 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from spladert import SparseEncoder
-from spladert.bundle import Bundle
-from spladert.manifest import Manifest, Variant
+from spladert.bundle import Bundle, Manifest, Variant
 from spladert.tokenizer import load_tokenizer, tokenize
 
-from .bundle_writer import describe_file
 from .checkpoint import Checkpoint
-from .gate import ATTEMPTS, Gate, enforce, judge, order_of_return
-from .onnx_writer import write_graph
-from .passes import optimize
+from .graph.passes import optimize
+from .graph.trace import OPSET, trace
+from .graph.writer import write_graph
+from .package.bundle_writer import describe_file
+from .quality.gate import ATTEMPTS, Gate, enforce, judge, order_of_return
+from .quality.verification import check_fp32
 from .quantize import Scheme, find_sites, make_plans, observe, quantize, settings
-from .trace import OPSET, trace
-from .verification import check_fp32
 
 Progress = Callable[[str], None]
 

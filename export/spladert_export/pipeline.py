@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import cast
 
 from spladert import ExportError, SparseEncoder, __version__
+from spladert.bundle import FILE_NAME, Manifest
 from spladert.evaluation import RetrievalData, read_dataset, require_ir_measures
-from spladert.manifest import FILE_NAME, Manifest
 
-from .bundle_writer import atomic_folder, describe_file
 from .checkpoint import Checkpoint, load_checkpoint
 from .cpu_variants import Progress, load_variant, make_fp32, make_quantized
-from .gate import Gate, Retrieval, ndcg
-from .gpu import GPU_VARIANTS, Job, make_gpu_variant, refuse_gpu
+from .lower import GPU_VARIANTS, Job, make_gpu_variant, refuse_gpu
+from .package.bundle_writer import atomic_folder, describe_file
+from .quality.gate import Gate, Retrieval, ndcg
 from .quantize import SCHEMES, Scheme
 
 PRECISIONS = ("fp32", *SCHEMES, *GPU_VARIANTS)

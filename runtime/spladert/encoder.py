@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from .batching import Limits, batches
-from .bundle import Bundle, open_bundle
+from .bundle import Bundle, Manifest, Variant, open_bundle
+from .engine.session import Device, choose_run, start_session
 from .errors import BundleError, DeviceError, InputError
-from .manifest import Manifest, Variant
-from .session import Device, choose_run, start_session
 from .tokenizer import check_texts, load_tokenizer, pad, tokenize
 from .vectors import SparseVector, SparseVectors
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-    from .binding import Lanes
+    from .engine.buffers import Lanes
 
 logger = logging.getLogger("spladert")
 
@@ -136,7 +135,7 @@ class SparseEncoder:
             if device == "cpu":
                 session = start_session(graph, device, providers, threads)
                 return cls(bundle.manifest, variant, device, tokenizer, session)
-            from .gpu import start_lanes
+            from .engine.gpu import start_lanes
 
             lanes = start_lanes(graph, bundle.manifest, variant, device, providers, threads)
             return cls(bundle.manifest, variant, device, tokenizer, lanes.session, lanes)

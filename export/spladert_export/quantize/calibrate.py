@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from spladert.session import start_session
+from spladert.engine.session import start_session
 
 from .sites import Floats, find_sites
 

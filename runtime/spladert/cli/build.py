@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..bundle import open_bundle
-from ..gpu import start_tensorrt
-from ..session import choose_run
-from ..tensorrt import EngineReport
-from .options import stderr_console
+from ..engine.gpu import start_tensorrt
+from ..engine.session import choose_run
+from ..engine.tensorrt import EngineReport
+from .options import json_option, stderr_console, write_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     "--device", type=click.Choice(["tensorrt"]), default="tensorrt", show_default=True, help="What to build for."
 )
 @click.option("--precision", metavar="P", help="A precision that the bundle has for it. [default: fp16 before int8]")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def build_command(bundle: str, revision: str | None, device: str, precision: str | None, as_json: bool) -> None:
+@json_option
+def build_command(
+    bundle: str, revision: str | None, device: str, precision: str | None, json_path: Path | None
+) -> None:
     """Build the TensorRT engine of BUNDLE (a folder or a hub id) for this machine's GPU.
 
     It takes minutes, once: the engine is cached by graph, GPU, TensorRT, ONNX Runtime and options, and an engine of
@@ -35,7 +37,7 @@ def build_command(bundle: str, revision: str | None, device: str, precision: str
     """
     opened = open_bundle(bundle, revision=revision)
     _, providers, variant = choose_run(opened.manifest, device, None, precision)
-    with _progress(quiet=as_json) as progress:
+    with _progress(quiet=json_path is not None and str(json_path) == "-") as progress:
 
         def on_build() -> None:
             if progress is not None:
@@ -43,7 +45,8 @@ def build_command(bundle: str, revision: str | None, device: str, precision: str
 
         graph = opened.graph(variant)
         _, report = start_tensorrt(graph, opened.manifest, variant, providers, None, on_build)
-    click.echo(json.dumps(asdict(report), indent=2) if as_json else describe(report))
+    if not write_json(asdict(report), json_path):
+        click.echo(describe(report))
 
 
 def _progress(*, quiet: bool) -> Progress | nullcontext[None]:

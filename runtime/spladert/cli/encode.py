@@ -29,8 +29,7 @@ from ..files import (
 )
 from ..files.formats import OutputFormat, require_pyarrow
 from ..files.records import InputFormat
-from ..session import Device
-from .options import runtime_options, stderr_console
+from .options import Runtime, runtime_options, stderr_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -81,11 +80,7 @@ def encode_command(
     tokens: bool,
     top_k: int | None,
     skip_errors: bool,
-    revision: str | None,
-    device: Device,
-    precision: str | None,
-    threads: int | None,
-    batch_size: int,
+    runtime: Runtime,
 ) -> None:
     """Encode TEXTs, or the texts of a file, into sparse vectors.
 
@@ -116,7 +111,7 @@ def encode_command(
         raise click.UsageError("--input and --output are the same file")
     settings = Settings(
         output_format=chosen,
-        batch_size=batch_size,
+        batch_size=runtime.batch_size,
         top_k=top_k,
         tokens=tokens,
         skip_errors=skip_errors,
@@ -128,7 +123,7 @@ def encode_command(
         require_pyarrow()
 
     def load() -> SparseEncoder:
-        return SparseEncoder.load(model, revision=revision, device=device, precision=precision, threads=threads)
+        return runtime.load(model)
 
     if texts:
         if output is None and output_format is None and not tokens and sys.stdout.isatty():

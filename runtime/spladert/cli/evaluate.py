@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..encoder import SparseEncoder
 from ..evaluation import EvaluationReport, TermReport, evaluate, evaluate_terms, read_terms
-from ..session import Device
-from .options import runtime_options, stderr_console
+from .options import Runtime, json_option, runtime_options, stderr_console, write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,24 +30,14 @@ if TYPE_CHECKING:
     metavar="FILE",
     help='A term list: JSONL of {"term", "expected": [word, ...], "domain"}, or a .json object {term: [word, ...]}.',
 )
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    metavar="FILE",
-    help="Write the figures here as JSON too; - prints JSON instead of the tables.",
-)
+@json_option
 @runtime_options
 def evaluate_command(
     bundle: str | None,
     data: Path | None,
     terms_path: Path | None,
     json_path: Path | None,
-    revision: str | None,
-    device: Device,
-    precision: str | None,
-    threads: int | None,
-    batch_size: int,
+    runtime: Runtime,
 ) -> None:
     """Measure BUNDLE (a folder or a hub id; none means the one that comes with spladert).
 
@@ -62,28 +49,24 @@ def evaluate_command(
     if data is None and terms_path is None:
         raise click.UsageError("give --data FOLDER, --terms FILE, or both")
     terms = read_terms(terms_path) if terms_path is not None else None
-    encoder = SparseEncoder.load(bundle, revision=revision, device=device, precision=precision, threads=threads)
+    encoder = runtime.load(bundle)
     facts: dict[str, Any] = {"source": encoder.manifest.source.id, "variant": encoder.variant.name}
     tables: list[tuple[str, Table]] = []
     if data is not None:
         show_progress = stderr_console().is_terminal
-        report = evaluate(encoder, data, batch_size=batch_size, show_progress=show_progress)
+        report = evaluate(encoder, data, batch_size=runtime.batch_size, show_progress=show_progress)
         facts["retrieval"] = asdict(report)
         tables.append(_retrieval_table(report))
     if terms is not None:
-        term_report = evaluate_terms(encoder, terms, batch_size=batch_size)
+        term_report = evaluate_terms(encoder, terms, batch_size=runtime.batch_size)
         facts["terms"] = asdict(term_report)
         tables.append(_term_table(term_report))
     _print(facts, tables, json_path)
 
 
 def _print(facts: dict[str, Any], tables: list[tuple[str, Table]], json_path: Path | None) -> None:
-    content = json.dumps(facts, ensure_ascii=False, indent=2) + "\n"
-    if json_path is not None and str(json_path) == "-":
-        click.echo(content, nl=False)
+    if write_json(facts, json_path):
         return
-    if json_path is not None:
-        json_path.write_text(content, encoding="utf-8")
     from rich.console import Console
 
     console = Console(highlight=False)

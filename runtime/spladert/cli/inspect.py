@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
-from ..bundle import Bundle, open_bundle
-from ..cpu import INT8_DOT_PRODUCTS, instruction_sets
+from ..bundle import FILE_NAME, Bundle, Variant, open_bundle
+from ..engine.machine import INT8_DOT_PRODUCTS, instruction_sets
+from ..engine.session import choose_run, onnxruntime_module
 from ..errors import BundleError, DependencyError, SpladertError
-from ..manifest import FILE_NAME, Variant
-from ..session import choose_run, onnxruntime_module
+from .options import json_option, write_json
 
 
 @click.command("inspect")
 @click.argument("bundle", required=False)
 @click.option("--revision", metavar="R", help="Branch, tag or commit, where BUNDLE is a hub id.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def inspect_command(bundle: str | None, revision: str | None, as_json: bool) -> None:
+@json_option
+def inspect_command(bundle: str | None, revision: str | None, json_path: Path | None) -> None:
     """What BUNDLE is (a folder or a hub id; none means the one that comes with spladert), and whether it is intact.
 
     Every file is hashed. Works without onnxruntime too. The exit code is 1 where a file is missing or altered.
     """
     opened = open_bundle(bundle, revision=revision)
     files, runtime = check_files(opened), this_machine(opened)
-    if as_json:
-        facts = {"path": str(opened.path), "manifest": asdict(opened.manifest), "files": files, "runtime": runtime}
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
-    else:
+    facts = {"path": str(opened.path), "manifest": asdict(opened.manifest), "files": files, "runtime": runtime}
+    if not write_json(facts, json_path):
         _show(opened, files, runtime)
     broken = [problem for problem in files.values() if problem is not None]
     if broken:

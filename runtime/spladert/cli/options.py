@@ -1,48 +1,99 @@
-"""The options that several commands share, declared once, and the loading they ask for."""
+"""The options that several commands share, declared once, and what they ask for."""
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar, get_args
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from ..session import Device
+from ..engine.session import Device
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-F = TypeVar("F", bound=Callable[..., object])
+    from ..encoder import SparseEncoder
 
 
-def runtime_options(command: F) -> F:
-    """--revision, --device, --precision, --threads and --batch-size."""
-    for option in reversed(
-        [
-            click.option("--revision", metavar="R", help="Branch, tag or commit, where the bundle is a hub id."),
-            click.option(
-                "--device",
-                type=click.Choice(get_args(Device)),
-                default="auto",
-                show_default=True,
-                help="auto takes CUDA where it can run.",
-            ),
-            click.option("--precision", metavar="P", help="A precision of the bundle. [default: the device's best]"),
-            click.option(
-                "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of a run. [default: all cores]"
-            ),
-            click.option(
-                "--batch-size",
-                type=click.IntRange(min=1),
-                default=32,
-                show_default=True,
-                metavar="N",
-                help="The most texts of a run of the model.",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+@dataclass(frozen=True)
+class Runtime:
+    """How a bundle is loaded and run, as `runtime_options` declares it."""
+
+    revision: str | None
+    device: Device
+    precision: str | None
+    threads: int | None
+    batch_size: int
+
+    def load(self, bundle: str | None) -> SparseEncoder:
+        """The encoder over `bundle`, None the one that comes with the package."""
+        from ..encoder import SparseEncoder
+
+        return SparseEncoder.load(
+            bundle, revision=self.revision, device=self.device, precision=self.precision, threads=self.threads
+        )
+
+
+def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--revision, --device, --precision, --threads and --batch-size, given to `command` as one `runtime`."""
+
+    @functools.wraps(command)
+    def with_runtime(**arguments: Any) -> None:
+        runtime = Runtime(**{field.name: arguments.pop(field.name) for field in fields(Runtime)})
+        command(**arguments, runtime=runtime)
+
+    options = [
+        click.option("--revision", metavar="R", help="Branch, tag or commit, where the bundle is a hub id."),
+        click.option(
+            "--device",
+            type=click.Choice(get_args(Device)),
+            default="auto",
+            show_default=True,
+            help="auto takes CUDA where it can run.",
+        ),
+        click.option("--precision", metavar="P", help="A precision of the bundle. [default: the device's best]"),
+        click.option(
+            "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of a run. [default: all cores]"
+        ),
+        click.option(
+            "--batch-size",
+            type=click.IntRange(min=1),
+            default=32,
+            show_default=True,
+            metavar="N",
+            help="The most texts of a batch.",
+        ),
+    ]
+    for option in reversed(options):
+        with_runtime = option(with_runtime)
+    return with_runtime
+
+
+def json_option(command: Callable[..., None]) -> Callable[..., None]:
+    """--json FILE, given to `command` as `json_path`; see `wants_json_only` and `write_json`."""
+    return click.option(
+        "--json",
+        "json_path",
+        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+        metavar="FILE",
+        help="Write the facts here as JSON too; - prints JSON instead of the tables.",
+    )(command)
+
+
+def write_json(content: object, json_path: Path | None) -> bool:
+    """Write `content` where --json says, if it was given; whether that was standard output, so that no table is due."""
+    if json_path is None:
+        return False
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    if str(json_path) == "-":
+        click.echo(text)
+        return True
+    json_path.write_text(text + "\n", encoding="utf-8")
+    return False
 
 
 def stderr_console() -> Console:

@@ -1,0 +1,253 @@
+"""`SparseEncoder` on texts of every kind."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spladert import DependencyError, DeviceError, InputError, SparseEncoder, SparseVector, SparseVectors
+from support.checkpoints import LINES
+
+anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_bundle: Path) -> SparseEncoder:
+    return SparseEncoder.load(tiny_bundle, device="cpu", threads=1)
+
+
+def same(a: SparseVector, b: SparseVector) -> None:
+    """The same ids, weights within 1e-5."""
+    mine, other = a.to_dict(), b.to_dict()
+    assert set(mine) == set(other)
+    assert mine == pytest.approx(other, abs=1e-5)
+
+
+def test_a_str_gives_a_vector_and_a_sequence_gives_vectors(encoder: SparseEncoder) -> None:
+    one = encoder.encode(LINES[0])
+    many = encoder.encode(LINES)
+    assert isinstance(one, SparseVector)
+    assert isinstance(many, SparseVectors)
+    assert len(many) == len(LINES)
+    same(many[0], one)
+    assert (one.indices.dtype, one.values.dtype) == (np.int32, np.float32)
+    assert (np.diff(one.values) <= 0).all()
+    assert (one.values > 0).all()
+    assert len(set(one.indices.tolist())) == len(one) > 5
+
+
+def test_names_for_both_sides_of_a_search(encoder: SparseEncoder) -> None:
+    assert encoder.encode_query(LINES[1]) == encoder.encode(LINES[1]) == encoder.encode_document(LINES[1])
+
+
+@pytest.mark.parametrize("texts", [[], (), iter([])])
+def test_no_texts(encoder: SparseEncoder, texts: Any) -> None:
+    vectors = encoder.encode(texts)
+    assert len(vectors) == 0
+    assert vectors.to_scipy().shape == (0, encoder.manifest.vocabulary_size)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n\t", "\x00", "🙂👩‍👩‍👧‍👦", "a" * 10_000, "가나다 " * 3_000, "\u202e", "e\u0301", "ꙮ"]
+)
+def test_odd_texts_have_finite_weights(encoder: SparseEncoder, text: str) -> None:
+    vector = encoder.encode(text)
+    assert len(vector) > 0  # the special tokens take part, as in the model card
+    assert np.isfinite(vector.values).all()
+
+
+def test_text_beyond_the_limit_is_cut(encoder: SparseEncoder) -> None:
+    long = " ".join(["당뇨병"] * 500)
+    same(encoder.encode(long), encoder.encode(long + " 손해배상"))
+
+
+def test_order_is_kept(encoder: SparseEncoder) -> None:
+    texts = [LINES[i % len(LINES)] * (1 + i % 3) for i in range(50)]
+    for text, vector in zip(texts, encoder.encode(texts, batch_size=7), strict=True):
+        same(vector, encoder.encode(text))
+
+
+@given(st.lists(anything, min_size=1, max_size=8), st.integers(1, 9))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_text_has_the_same_vector_alone_and_in_any_batch(
+    encoder: SparseEncoder, texts: list[str], batch_size: int
+) -> None:
+    for text, vector in zip(texts, encoder.encode(texts, batch_size=batch_size), strict=True):
+        same(vector, encoder.encode(text))
+
+
+def test_top_k_keeps_the_heaviest(encoder: SparseEncoder) -> None:
+    full, cut = encoder.encode(LINES[0]), encoder.encode(LINES[0], top_k=5)
+    assert cut.to_dict() == dict(list(full.to_dict().items())[:5])
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 65, 2.5])
+def test_top_k_out_of_range(encoder: SparseEncoder, top_k: Any) -> None:
+    with pytest.raises(InputError, match=f"top_k is {top_k}; this bundle gives 1 to 64"):
+        encoder.encode("a", top_k=top_k)
+
+
+@pytest.mark.parametrize("texts", [None, 3, b"bytes", bytearray(b"a"), {"text": "a"}, np.array("a")])
+def test_wrong_type(encoder: SparseEncoder, texts: Any) -> None:
+    with pytest.raises(InputError, match=f"texts is {type(texts).__name__}; give a str or a sequence of str"):
+        encoder.encode(texts)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        np.array(LINES[:2]),
+        np.array(LINES[:2], dtype=object),
+        (line for line in LINES[:2]),
+        dict.fromkeys(LINES[:2]).keys(),
+    ],
+)
+def test_any_iterable_of_str(encoder: SparseEncoder, texts: Any) -> None:
+    assert encoder.encode(texts) == encoder.encode(LINES[:2])
+
+
+@pytest.mark.parametrize("item", [None, 3, b"bytes", ["nested"]])
+def test_wrong_item(encoder: SparseEncoder, item: Any) -> None:
+    with pytest.raises(InputError, match=f"text 2 is {type(item).__name__}, not str"):
+        encoder.encode(["a", "b", item])
+
+
+def test_lone_surrogate(encoder: SparseEncoder) -> None:
+    with pytest.raises(InputError, match=r"text 1 has a lone surrogate \(U\+D800\) at character 3"):
+        encoder.encode(["fine", "abc\ud800"])
+    with pytest.raises(InputError, match=r"text 0 has a lone surrogate \(U\+DC80\) at character 0"):
+        encoder.tokenize("\udc80")
+
+
+@pytest.mark.parametrize("batch_size", [0, -5, 1.5, None])
+def test_wrong_batch_size(encoder: SparseEncoder, batch_size: Any) -> None:
+    with pytest.raises(InputError, match="batch_size"):
+        encoder.encode(["a"], batch_size=batch_size)
+
+
+def test_decode(encoder: SparseEncoder) -> None:
+    vector = encoder.encode(LINES[0])
+    pairs = encoder.decode(vector, top_k=4)
+    assert len(pairs) == 4
+    assert [weight for _, weight in pairs] == vector.values[:4].tolist()
+    assert len(encoder.decode(vector, top_k=None)) == len(vector)
+    beyond = SparseVector(np.array([encoder.manifest.vocabulary_size - 1], np.int32), np.ones(1, np.float32))
+    assert encoder.decode(beyond)[0][0].startswith("[unused ")
+    assert encoder.decode(vector, top_k=0) == []
+    with pytest.raises(InputError, match="top_k is -1; give 0 or more"):
+        encoder.decode(vector, top_k=-1)
+
+
+def test_token_ids_have_no_special_tokens(encoder: SparseEncoder) -> None:
+    ids = encoder.tokenize(LINES[0])
+    assert len(ids) > 3
+    assert not set(ids) & set(encoder.manifest.special_token_ids)
+
+
+def test_threads_share_an_encoder(encoder: SparseEncoder) -> None:
+    texts = LINES * 6
+    expected = [encoder.encode(text) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        for got, want in zip(pool.map(encoder.encode, texts), expected, strict=True):
+            same(got, want)
+
+
+def test_scipy_matrix(encoder: SparseEncoder) -> None:
+    vectors = encoder.encode(LINES)
+    matrix = vectors.to_scipy()
+    assert matrix.shape == (len(LINES), encoder.manifest.vocabulary_size)
+    assert matrix.has_sorted_indices
+    for row, vector in enumerate(vectors):
+        assert (
+            dict(zip(*(x.tolist() for x in (matrix[[row]].indices, matrix[[row]].data)), strict=True))
+            == vector.to_dict()
+        )
+    assert vectors.indices[: len(vectors[0])].tolist() == vectors[0].indices.tolist()  # not reordered in place
+
+
+def test_vectors_behave_as_a_sequence(encoder: SparseEncoder) -> None:
+    vectors = encoder.encode(LINES)
+    assert vectors[-1] == vectors[len(LINES) - 1] == list(vectors)[-1]
+    assert [len(v) for v in vectors[1:4]] == [len(vectors[i]) for i in (1, 2, 3)]
+    with pytest.raises(IndexError):
+        vectors[len(LINES)]
+    assert vectors == encoder.encode(LINES) == vectors[:]
+    assert vectors != vectors[::-1]
+    assert vectors != list(vectors)
+
+
+def test_progress_goes_to_standard_error(encoder: SparseEncoder, capsys: pytest.CaptureFixture[str]) -> None:
+    encoder.encode(LINES, show_progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "encoding" in captured.err
+
+
+def test_a_tokenizer_without_special_tokens_gives_an_empty_vector(tiny_bundle: Path, tmp_path: Path) -> None:
+    import hashlib
+    import json
+    import shutil
+
+    bundle = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    tokenizer = json.loads((bundle / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["post_processor"] = None
+    content = json.dumps(tokenizer).encode()
+    (bundle / "tokenizer.json").write_bytes(content)
+    manifest = json.loads((bundle / "spladert.json").read_text(encoding="utf-8"))
+    manifest["tokenizer"] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (bundle / "spladert.json").write_text(json.dumps(manifest), encoding="utf-8")
+    encoder = SparseEncoder.load(bundle)
+    vectors = encoder.encode(["", "당뇨병 치료", ""])
+    assert [len(v) > 0 for v in vectors] == [False, True, False]
+    assert len(encoder.encode("")) == 0
+
+
+class TestDevice:
+    def test_auto_says_what_it_chose(self, tiny_bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with caplog.at_level(logging.INFO, logger="spladert"):
+            encoder = SparseEncoder.load(tiny_bundle)
+        assert f"device auto: {encoder.device}" in caplog.text
+
+    @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+    def test_a_device_that_is_not_here(self, tiny_bundle: Path, device: Any) -> None:
+        import onnxruntime
+
+        if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+            pytest.skip("this onnxruntime has CUDA")
+        with pytest.raises(
+            DeviceError, match=f"device '{device}' needs .*ExecutionProvider, and this onnxruntime has only"
+        ):
+            SparseEncoder.load(tiny_bundle, device=device)
+
+    def test_unknown_device(self, tiny_bundle: Path) -> None:
+        with pytest.raises(InputError, match="device is 'gpu'; use one of auto, cpu, cuda, tensorrt"):
+            SparseEncoder.load(tiny_bundle, device="gpu")  # type: ignore[arg-type]
+
+    def test_named_providers(self, tiny_bundle: Path) -> None:
+        assert SparseEncoder.load(tiny_bundle, providers=["CPUExecutionProvider"]).providers == ["CPUExecutionProvider"]
+        with pytest.raises(DeviceError, match="NoSuchProvider is not in this onnxruntime"):
+            SparseEncoder.load(tiny_bundle, providers=["NoSuchProvider"])
+        with pytest.raises(InputError, match="providers is 'CPUExecutionProvider', not a list"):
+            SparseEncoder.load(tiny_bundle, providers="CPUExecutionProvider")
+        with pytest.raises(InputError, match=r"providers holds \('CPUExecutionProvider', \{\}\); give names alone"):
+            SparseEncoder.load(tiny_bundle, providers=[("CPUExecutionProvider", {})])
+        with pytest.raises(InputError, match=r"threads is 1\.5"):
+            SparseEncoder.load(tiny_bundle, threads=1.5)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"providers is \[\], not a list"):
+            SparseEncoder.load(tiny_bundle, providers=[])
+
+    def test_threads(self, tiny_bundle: Path) -> None:
+        with pytest.raises(InputError, match="threads is 0"):
+            SparseEncoder.load(tiny_bundle, threads=0)
+
+    def test_both_onnxruntimes(self, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("spladert.engine.session._is_installed", lambda name: True)
+        with pytest.raises(DependencyError, match="both installed and overwrite each other: pip uninstall"):
+            SparseEncoder.load(tiny_bundle)
