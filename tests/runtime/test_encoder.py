@@ -123,7 +123,7 @@ def test_lone_surrogate(encoder: SparseEncoder) -> None:
     with pytest.raises(InputError, match=r"text 1 has a lone surrogate \(U\+D800\) at character 3"):
         encoder.encode(["fine", "abc\ud800"])
     with pytest.raises(InputError, match=r"text 0 has a lone surrogate \(U\+DC80\) at character 0"):
-        encoder.tokenize("\udc80")
+        encoder.tokenize_batch(["\udc80"])
 
 
 @pytest.mark.parametrize("batch_size", [0, -5, 1.5, None])
@@ -146,7 +146,7 @@ def test_decode(encoder: SparseEncoder) -> None:
 
 
 def test_token_ids_have_no_special_tokens(encoder: SparseEncoder) -> None:
-    ids = encoder.tokenize(LINES[0])
+    [ids] = encoder.tokenize_batch([LINES[0]], special_tokens=False).input_ids
     assert len(ids) > 3
     assert not set(ids) & set(encoder.manifest.special_token_ids)
 
@@ -231,7 +231,9 @@ class TestDevice:
             SparseEncoder.load(tiny_bundle, device="gpu")  # type: ignore[arg-type]
 
     def test_named_providers(self, tiny_bundle: Path) -> None:
-        assert SparseEncoder.load(tiny_bundle, providers=["CPUExecutionProvider"]).providers == ["CPUExecutionProvider"]
+        assert SparseEncoder.load(tiny_bundle, providers=["CPUExecutionProvider"]).providers == (
+            "CPUExecutionProvider",
+        )
         with pytest.raises(DeviceError, match="NoSuchProvider is not in this onnxruntime"):
             SparseEncoder.load(tiny_bundle, providers=["NoSuchProvider"])
         with pytest.raises(InputError, match="providers is 'CPUExecutionProvider', not a list"):
