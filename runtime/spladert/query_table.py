@@ -6,6 +6,7 @@ As in inference-free sparse retrieval (Geng et al. 2024, arXiv:2411.04403) and s
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import BundleError
-from .vectors import SparseVectors
+from .vectors import SparseVector, SparseVectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,16 +44,13 @@ def look_up(
 
     Entries of equal weight are in the order of their ids.
     """
-    size = len(table)
-    rows = np.repeat(np.arange(len(input_ids)), [len(row) for row in input_ids])
-    keys = np.unique(rows * size + np.array([i for row in input_ids for i in row], np.int64))
-    rows, ids = np.divmod(keys, size)
+    return dataclasses.replace(
+        SparseVectors.from_rows([_vector(table, row, top_k) for row in input_ids], len(table)), truncated=truncated
+    )
+
+
+def _vector(table: NDArray[np.float32], row: Sequence[int], top_k: int) -> SparseVector:
+    ids = np.array(sorted(set(row)), np.int32)
     weights = table[ids]
-    order = np.lexsort((ids, -weights, rows))
-    order = order[weights[order] > 0]
-    rows, ids, weights = rows[order], ids[order], weights[order]
-    starts = np.searchsorted(rows, np.arange(len(input_ids) + 1))
-    rank = np.arange(len(rows)) - starts[rows]
-    kept = rank < top_k
-    indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.minimum(np.diff(starts), top_k))])
-    return SparseVectors(indptr, ids[kept].astype(np.int32), weights[kept], size, truncated)
+    order = np.argsort(-weights, kind="stable")[: min(top_k, np.count_nonzero(weights))]
+    return SparseVector(ids[order], weights[order])
