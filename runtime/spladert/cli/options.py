@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..engine.placement import DEVICES
+from .terminal import is_unicode
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,11 +123,11 @@ def write_json(content: object, json_path: Path | None) -> bool:
     """Write `content` where --json says, if it was given; whether that was standard output, so that no table is due."""
     if json_path is None:
         return False
-    text = json.dumps(content, ensure_ascii=False, indent=2)
     if str(json_path) == "-":
-        click.echo(text)
+        click.echo(json.dumps(content, ensure_ascii=not is_unicode(sys.stdout), indent=2))
         return True
-    json_path.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    json_path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")  # a path may have lone surrogates
     return False
 
 
