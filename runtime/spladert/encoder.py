@@ -25,7 +25,7 @@ from .engine import (
     this_machine,
 )
 from .errors import BundleError, InputError
-from .tokenizer import TokenizedTexts, check_texts, load_tokenizer, tokenize
+from .tokenizer import TokenizedTexts, check_texts, load_tokenizer, token_names, tokenize
 from .vectors import SparseVector, SparseVectors, TopK
 
 if TYPE_CHECKING:
@@ -272,8 +272,7 @@ class SparseEncoder:
 
         Ids beyond the tokenizer's tokens exist where a checkpoint pads its vocabulary: "[unused ID]".
         """
-        names = [self._tokenizer.id_to_token(i) or f"[unused {i}]" for i in range(self.manifest.vocabulary_size)]
-        return np.array(_unique(names), dtype=object)
+        return np.array(token_names(self._tokenizer, self.manifest.vocabulary_size), dtype=object)
 
 
 def _load_again(
@@ -281,20 +280,6 @@ def _load_again(
 ) -> SparseEncoder:
     bundle, revision = origin
     return SparseEncoder.from_bundle(open_bundle(bundle, revision=revision), request, options)
-
-
-def _unique(tokens: Sequence[str]) -> list[str]:
-    """The tokens, made unique: as keys of an object, two ids must not fall on one name.
-
-    The lowest id keeps the bare token, another one gets `token#id`.
-    """
-    names: dict[str, None] = {}
-    for i, token in enumerate(tokens):
-        name = token
-        while name in names:
-            name = f"{name}#{i}"
-        names[name] = None
-    return list(names)
 
 
 @contextmanager

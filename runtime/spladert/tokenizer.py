@@ -87,3 +87,22 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], *, special_tokens: bool
         raise
     truncated = np.fromiter((bool(encoding.overflowing) for encoding in encodings), np.bool_, len(encodings))
     return TokenizedTexts([encoding.ids for encoding in encodings], truncated)
+
+
+def token_names(tokenizer: Tokenizer, vocabulary_size: int) -> list[str]:
+    """The vocabulary's tokens by id, no two alike; an id beyond the tokenizer's is "[unused ID]"."""
+    return _unique([tokenizer.id_to_token(i) or f"[unused {i}]" for i in range(vocabulary_size)])
+
+
+def _unique(tokens: Sequence[str]) -> list[str]:
+    """The tokens, made unique: as keys of an object, two ids must not fall on one name.
+
+    The lowest id keeps the bare token, another one gets `token#id`.
+    """
+    names: dict[str, None] = {}
+    for i, token in enumerate(tokens):
+        name = token
+        while name in names:
+            name = f"{name}#{i}"
+        names[name] = None
+    return list(names)
