@@ -25,8 +25,9 @@ from spladert.opensearch import (
 from spladert.opensearch.keys import token_keys
 from spladert.opensearch.meta import FieldMeta, from_mapping
 from spladert.opensearch.weights import as_kept
-from spladert.tokenizer import load_tokenizer, token_names
+from spladert.tokenizer import load_tokenizer
 
+CARD = "models/korean-neural-sparse-encoder/tokenizer.json"
 TEXTS = [
     "당뇨병 치료에는 식이요법과 운동이 중요하다",
     "손해배상 청구 소송에서 위자료 산정 기준",
@@ -144,10 +145,11 @@ def test_every_token_comes_back_under_its_key(
 ) -> None:
     """A document a token; `neural_sparse` and `rank_feature` find it by its key, and nothing else."""
     if vocabulary == "default":
-        names = token_names(load_tokenizer(encoder.bundle.tokenizer_json(), 64), encoder.manifest.vocabulary_size)
+        names = encoder.tokens.tolist()
     else:
-        path = shared / "models" / "korean-neural-sparse-encoder" / "tokenizer.json"
-        names = token_names(load_tokenizer(path.read_text(encoding="utf-8"), 64), 50_000)
+        card = load_tokenizer((shared / CARD).read_text(encoding="utf-8"), 64)
+        names = [card.id_to_token(i) for i in range(card.get_vocab_size())]
+        assert len(names) == 50_000
     keys = token_keys(names) if spelling == "tokens" else [str(i) for i in range(len(names))]
     client.indices.create(index=index, body={"mappings": {"properties": {"sparse": {"type": "rank_features"}}}})
     for start in range(0, len(keys), 10_000):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..errors import InputError
-from ..tokenizer import load_tokenizer, token_names
+from ..tokenizer import TextTokenizer
 from ..vectors import SparseVector, SparseVectors
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ def keys_of(bundle: Bundle, spelling: Spelling = "tokens") -> Keys:
     size = bundle.manifest.vocabulary_size
     if spelling == "ids":
         return Keys("ids", _table(map(str, range(size))))
-    tokenizer = load_tokenizer(bundle.tokenizer_json(), bundle.manifest.max_length)
-    return Keys("tokens", _table(token_keys(token_names(tokenizer, size))))
+    tokens = TextTokenizer(bundle.tokenizer_json(), bundle.manifest).tokens
+    return Keys("tokens", _table(token_keys(tokens.tolist())))
 
 
 def token_keys(tokens: Sequence[str]) -> list[str]:
