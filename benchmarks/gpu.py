@@ -114,13 +114,14 @@ def make_texts(tokenizer: Any, tokens: int, count: int, max_length: int) -> list
 
     special = len(tokenizer.encode("").ids)
     words = [word for word in tokenizer.get_vocab() if word.isalpha() and len(word) > 1]
-    alone = tokenize(tokenizer, words)
+    alone = tokenize(tokenizer, words).input_ids
     words = sorted(word for word, ids in zip(words, alone, strict=True) if len(ids) == special + 1)
     if not words or tokens <= special or tokens > max_length:
         raise SystemExit(f"no text of {tokens} tokens can be made for this bundle")
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(words, tokens - special).tolist()) for _ in range(4 * count)]
-    fitting = [text for text, ids in zip(texts, tokenize(tokenizer, texts), strict=True) if len(ids) == tokens]
+    rows = tokenize(tokenizer, texts).input_ids
+    fitting = [text for text, ids in zip(texts, rows, strict=True) if len(ids) == tokens]
     if len(fitting) < count:
         raise SystemExit(f"only {len(fitting)} of {len(texts)} made texts have {tokens} tokens")
     return fitting[:count]

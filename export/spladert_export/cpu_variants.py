@@ -12,6 +12,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from spladert import SparseEncoder
 from spladert.bundle import Bundle, Manifest, Variant
+from spladert.engine import PlacementRequest
 from spladert.tokenizer import load_tokenizer, tokenize
 
 from .checkpoint import Checkpoint
@@ -58,7 +59,7 @@ def make_quantized(
     progress(f"calibrate {scheme}")
     tokenizer = load_tokenizer(gate.checkpoint.tokenizer_json(), manifest.max_length)
     graph = ir.load(fp32)
-    plans = make_plans(graph, observe(fp32, tokenize(tokenizer, gate.texts)), scheme)
+    plans = make_plans(graph, observe(fp32, tokenize(tokenizer, gate.texts).input_ids), scheme)
     layers = [site.name for site in find_sites(graph) if not site.is_decoder]
     candidates = order_of_return(layers, {name: plan.choice.error for name, plan in plans.items()})
     for count in ATTEMPTS:
@@ -80,7 +81,7 @@ def make_quantized(
 def load_variant(folder: Path, manifest: Manifest, variant: Variant) -> SparseEncoder:
     """An encoder over a CPU variant of a bundle that is still being made."""
     bundle = Bundle(folder, replace(manifest, variants=(variant,)))
-    return SparseEncoder.from_bundle(bundle, device="cpu", precision=variant.precision)
+    return SparseEncoder.from_bundle(bundle, PlacementRequest("cpu", variant.name))
 
 
 def _write(folder: Path, graph: ir.Model, precision: str, how: dict[str, Any]) -> Variant:

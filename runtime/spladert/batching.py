@@ -1,35 +1,40 @@
-"""Which texts run together: as little padding as pays, in runs of bounded size."""
+"""Which texts make a batch: as little padding as pays, in batches of bounded size."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run may hold, and what it costs.
+    """What a batch may hold, and what it costs.
 
     Attributes:
-        texts: the most texts of a run.
-        tokens: the most tokens of a run, padding included, so that memory does not grow with the number of texts.
-        run_cost: what a run costs before its first token, counted in tokens.
+        tokens: the most tokens of a batch, padding included, so that memory does not grow with the number of texts.
+        batch_cost: what a batch costs before its first token, counted in tokens.
+        texts: the most texts of a batch.
     """
 
-    texts: int
     tokens: int
-    run_cost: int
+    batch_cost: int
+    texts: int = sys.maxsize
+
+    def with_texts(self, texts: int) -> Limits:
+        """The same for at most `texts` texts."""
+        return replace(self, texts=min(self.texts, texts))
 
     def fitting(self, length: int) -> int:
-        """How many texts of `length` tokens fit in a run; at least one."""
+        """How many texts of `length` tokens fit in a batch; at least one."""
         return max(min(self.texts, self.tokens // length), 1)
 
 
 def batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:
-    """Positions of the texts in runs of similar length, longest first (memory peaks at once).
+    """Positions of the texts in batches of similar length, longest first (memory peaks at once).
 
-    Texts without any token, which a tokenizer without special tokens makes of "", are in no run.
+    Texts without any token, which a tokenizer without special tokens makes of "", are in no batch.
     """
     order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
     for start, stop in _groups([lengths[i] for i in order], limits):
@@ -43,7 +48,7 @@ def _groups(lengths: Sequence[int], limits: Limits) -> list[tuple[int, int]]:
     """Where to cut the falling `lengths`, as (start, stop) of each group: each is padded to its first text.
 
     Least cost by dynamic programming over the distinct lengths: a group costs its tokens, padding included, and
-    `run_cost` for each run that it takes.
+    `batch_cost` for each batch that it takes.
     """
     kinds = [(length, len(list(same))) for length, same in groupby(lengths)]
     costs, cuts = [0], [0]
@@ -53,10 +58,10 @@ def _groups(lengths: Sequence[int], limits: Limits) -> list[tuple[int, int]]:
         for start in range(stop - 1, -1, -1):
             length, texts = kinds[start]
             count, tokens = count + texts, tokens + length * texts
-            apart += limits.run_cost * -(-texts // limits.fitting(length))
+            apart += limits.batch_cost * -(-texts // limits.fitting(length))
             if length * count - tokens > apart:
-                break  # each length in runs of its own costs less, and more so with every longer one
-            cost = costs[start] + length * count + limits.run_cost * -(-count // limits.fitting(length))
+                break  # each length in batches of its own costs less, and more so with every longer one
+            cost = costs[start] + length * count + limits.batch_cost * -(-count // limits.fitting(length))
             if best is None or cost < best[0]:
                 best = cost, start
         assert best is not None

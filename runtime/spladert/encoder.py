@@ -2,68 +2,74 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from .batching import Limits, batches
+from .batching import batches
 from .bundle import Bundle, Manifest, Variant, open_bundle
-from .engine.session import Device, choose_run, start_session
-from .errors import BundleError, DeviceError, InputError
-from .tokenizer import check_texts, load_tokenizer, pad, tokenize
-from .vectors import SparseVector, SparseVectors
+from .engine import (
+    Device,
+    Engine,
+    Placement,
+    PlacementRequest,
+    RuntimeOptions,
+    candidates,
+    make_request,
+    start_first,
+    this_machine,
+)
+from .errors import BundleError, InputError
+from .tokenizer import TokenizedTexts, check_texts, load_tokenizer, tokenize
+from .vectors import SparseVector, SparseVectors, TopK
 
 if TYPE_CHECKING:
-    import onnxruntime
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
-
-    from .engine.buffers import Lanes
-
-logger = logging.getLogger("spladert")
-
-# On CPU a larger run is no faster: a token costs the same in a run of 64 and of 1,024. A run costs by itself
-# what 6 tokens cost with a model of 149 M parameters, and 10 with one of 6 M: the line through benchmarks/compare.py's
-# medians of 1 x 8 and 1 x 64 tokens.
-TOKENS_PER_RUN, RUN_COST = 1024, 8
-# A GPU needs more tokens to be busy: 256 texts of 64 take 128 MiB of fp16 logits at a time. What a run costs there was
-# not measured; this lets batches be full.
-TOKENS_PER_GPU_RUN, GPU_RUN_COST = 16 * TOKENS_PER_RUN, TOKENS_PER_RUN
-
-EMPTY = SparseVector(np.empty(0, np.int32), np.empty(0, np.float32))
 
 
 class SparseEncoder:
     """A SPLADE encoder over a bundle. `encode` may be called from several threads at once.
 
+    It is a context manager that closes itself, and pickles as what it was loaded from and with: another process loads
+    the bundle again.
+
     Attributes:
-        manifest: what the bundle is.
-        variant: the graph in use.
-        device: "cpu", "cuda" or "tensorrt".
-        providers: ONNX Runtime's providers in use, first choice first.
+        bundle: where the bundle is.
+        placement: the device, providers and variant in use.
+        engine: what runs the graph.
+        options: threads of the engine.
     """
 
     def __init__(
         self,
-        manifest: Manifest,
-        variant: Variant,
-        device: str,
-        tokenizer: Tokenizer,
-        session: onnxruntime.InferenceSession,
-        lanes: Lanes | None = None,
+        bundle: Bundle,
+        placement: Placement,
+        engine: Engine,
+        options: RuntimeOptions | None = None,
+        request: PlacementRequest | None = None,
     ) -> None:
-        self.manifest = manifest
-        self.variant = variant
-        self.device = device
-        self.providers: list[str] = session.get_providers()
-        self._tokenizer = tokenizer
-        self._session = session
-        self._lanes = lanes  # on a GPU, runs go through them
+        """An encoder over an engine that is started; `load` starts one.
+
+        Raises:
+            BundleError: the bundle's tokenizer is missing, altered or not the graph's.
+        """
+        self.bundle = bundle
+        self.placement = placement
+        self.engine = engine
+        self.options = options or RuntimeOptions()
+        self._request = request or PlacementRequest(placement.device, placement.variant.name)
+        self._tokenizer: Tokenizer = load_tokenizer(bundle.tokenizer_json(), self.manifest.max_length)
+        if self._tokenizer.get_vocab_size() > self.manifest.vocabulary_size:
+            raise BundleError(
+                f"{bundle.path}: the tokenizer has {self._tokenizer.get_vocab_size()} tokens, "
+                f"the graph {self.manifest.vocabulary_size}; export the bundle again"
+            )
 
     @classmethod
     def load(
@@ -72,73 +78,83 @@ class SparseEncoder:
         *,
         revision: str | None = None,
         device: Device = "auto",
-        precision: str | None = None,
+        variant: str | None = None,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
+        spin: bool = True,
+        precision: str | None = None,
     ) -> SparseEncoder:
         """Load a bundle.
 
         Args:
             bundle: a folder or a hub id; None is the default model that comes with the package.
             revision: branch, tag or commit, for a hub id.
-            device: "auto" takes CUDA where it can run and logs what it chose; any other must be available.
-            precision: a precision the bundle has for the device; None is the best one for it.
-            providers: ONNX Runtime providers to use instead of the device's own, first choice first.
-            threads: threads of one run; None leaves it to ONNX Runtime (one a physical core).
+            device: "auto" takes CUDA where it can run and logs what it chose; any other runs or is an error.
+            variant: a variant of the bundle by its name ("cpu-int8"), or the precision of one ("int8"); None is the
+                best one for the device.
+            providers: ONNX Runtime providers to use instead of the device's own, first choice first; the first runs or
+                it is an error.
+            threads: threads of one batch, at most as many as this process may use cores; None is one a physical core.
+            spin: let threads spin while they wait: faster alone, slower where other processes share the cores.
+            precision: the former name of `variant`.
 
         Raises:
             BundleError: the bundle is missing, incomplete, altered, newer, or has no fitting variant.
             DeviceError: the device or a provider is not available.
             DependencyError: onnxruntime is not installed.
-            InputError: an argument of the wrong type or out of range.
+            InputError: an argument of the wrong type or out of range, or two that contradict.
         """
-        return cls.from_bundle(
-            open_bundle(bundle, revision=revision),
-            device=device,
-            precision=precision,
-            providers=providers,
-            threads=threads,
-        )
+        if variant is not None and precision is not None:
+            raise InputError(f"variant is {variant!r} and precision {precision!r}, two names of one thing; give one")
+        request = make_request(device, variant if variant is not None else precision, providers)
+        return cls.from_bundle(open_bundle(bundle, revision=revision), request, RuntimeOptions(threads, spin))
 
     @classmethod
     def from_bundle(
-        cls,
-        bundle: Bundle,
-        *,
-        device: Device = "auto",
-        precision: str | None = None,
-        providers: Sequence[str] | None = None,
-        threads: int | None = None,
+        cls, bundle: Bundle, request: PlacementRequest | None = None, options: RuntimeOptions | None = None
     ) -> SparseEncoder:
-        """`load` for a bundle that is open already."""
-        chosen, names, variant = choose_run(bundle.manifest, device, providers, precision)
-        try:
-            return cls._start(bundle, variant, chosen, names, threads)
-        except DeviceError as error:
-            if device != "auto" or chosen == "cpu":
-                raise
-            logger.warning("device auto: %s does not start, running on the CPU: %s", chosen, error)
-        chosen, names, variant = choose_run(bundle.manifest, "cpu", None, precision)
-        return cls._start(bundle, variant, chosen, names, threads)
+        """`load` for a bundle that is open already.
 
-    @classmethod
-    def _start(
-        cls, bundle: Bundle, variant: Variant, device: str, providers: list[str], threads: int | None
-    ) -> SparseEncoder:
-        tokenizer = load_tokenizer(bundle.tokenizer_json(), bundle.manifest.max_length)
-        if tokenizer.get_vocab_size() > bundle.manifest.vocabulary_size:
-            raise BundleError(
-                f"{bundle.path}: the tokenizer has {tokenizer.get_vocab_size()} tokens, "
-                f"the graph {bundle.manifest.vocabulary_size}; export the bundle again"
-            )
-        with bundle.checking(variant) as graph:
-            if device == "cpu":
-                session = start_session(graph, device, providers, threads)
-                return cls(bundle.manifest, variant, device, tokenizer, session)
-            from .engine.gpu import start_lanes
+        Raises:
+            BundleError, DeviceError, DependencyError: as `load`.
+        """
+        request, options = request or PlacementRequest(), options or RuntimeOptions()
+        placements = candidates(bundle.manifest, request, this_machine())
+        return cls(bundle, *start_first(bundle, placements, options), options, request)
 
-            lanes = start_lanes(graph, bundle.manifest, variant, device, providers, threads)
-            return cls(bundle.manifest, variant, device, tokenizer, lanes.session, lanes)
+    @property
+    def manifest(self) -> Manifest:
+        """What the bundle is."""
+        return self.bundle.manifest
+
+    @property
+    def variant(self) -> Variant:
+        """The graph in use."""
+        return self.placement.variant
+
+    @property
+    def device(self) -> str:
+        """ "cpu", "cuda" or "tensorrt"."""
+        return self.placement.device
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """ONNX Runtime's providers in use, first choice first."""
+        return self.engine.providers
+
+    def close(self) -> None:
+        """Give the engine's memory and threads back; encoding afterwards is an InputError."""
+        self.engine.close()
+
+    def __enter__(self) -> SparseEncoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        origin = self.bundle.origin or (str(self.bundle.path.absolute()), None)
+        return _load_again, (origin, self._request, self.options)
 
     @overload
     def encode(  # type: ignore[overload-overlap]  # a str is also an iterable of str; it means one text
@@ -153,12 +169,12 @@ class SparseEncoder:
     ) -> SparseVector | SparseVectors:
         """Encode one text, or many in input order.
 
-        Texts of similar length run together, so that little padding is computed; a text's vector does not depend on
+        Texts of similar length make a batch, so that little padding is computed; a text's vector does not depend on
         its neighbours. Text beyond the bundle's `max_length` tokens is cut, as the model was trained.
 
         Args:
             texts: a str, or any iterable of str.
-            batch_size: the most texts of one run (of long ones less, see `TOKENS_PER_RUN`).
+            batch_size: the most texts of a batch (of long ones less, see the engine's `limits`).
             top_k: keep only the heaviest entries of each vector; at most the bundle's own `top_k`, the default.
             show_progress: draw a progress bar on standard error.
 
@@ -167,81 +183,135 @@ class SparseEncoder:
                 out of range.
         """
         single = isinstance(texts, str)
-        no_texts = isinstance(texts, bytes | bytearray | memoryview | Mapping)
-        no_texts = no_texts or (isinstance(texts, np.ndarray) and texts.ndim == 0)  # says it is iterable, and is not
-        if no_texts or not isinstance(texts, Iterable):
-            raise InputError(f"texts is {type(texts).__name__}; give a str or a sequence of str")
-        if not isinstance(batch_size, Integral) or batch_size < 1:
-            raise InputError(f"batch_size is {batch_size!r}; give an integer of at least 1")
-        if top_k is not None and not (isinstance(top_k, Integral) and 1 <= top_k <= self.manifest.top_k):
-            raise InputError(
-                f"top_k is {top_k!r}; this bundle gives 1 to {self.manifest.top_k} "
-                "(spladert export --top-k makes one with more)"
-            )
-        rows = tokenize(self._tokenizer, check_texts([texts] if single else list(texts)))
-        vectors = [EMPTY] * len(rows)
-        with _progress(len(rows), show_progress) as advance:
-            for batch in batches([len(row) for row in rows], self._limits(batch_size)):
-                indices, values = self._run([rows[i] for i in batch])
-                for i, vector in zip(batch, _assemble(indices, values, top_k), strict=True):
-                    vectors[i] = vector
-                advance(len(batch))
-        return vectors[0] if single else SparseVectors.from_rows(vectors, self.manifest.vocabulary_size)
+        tokenized = self.tokenize_batch([texts] if isinstance(texts, str) else texts)
+        with _progress(len(tokenized), show_progress) as counted:
+            vectors = self.assemble(counted(self.run(tokenized.input_ids, batch_size=batch_size)), tokenized, top_k)
+        return vectors[0] if single else vectors
 
     # SPLADE uses one encoder for both sides; the two names let code say which one it means.
     encode_query = encode
     encode_document = encode
 
-    def decode(self, vector: SparseVector, top_k: int | None = 10) -> list[tuple[str, float]]:
-        """The heaviest `top_k` entries (None: all) as (token, weight), heaviest first.
+    def tokenize_batch(self, texts: Iterable[str], *, special_tokens: bool = True) -> TokenizedTexts:
+        """The first stage of `encode`: token ids of each text, cut to the bundle's `max_length`, and which were cut.
 
         Raises:
-            InputError: `top_k` is negative.
+            InputError: `texts` is no iterable of str, or one is not valid Unicode.
+        """
+        return tokenize(self._tokenizer, check_texts(texts), special_tokens=special_tokens)
+
+    def run(self, input_ids: Sequence[Sequence[int]], *, batch_size: int = 32) -> Iterator[TopK]:
+        """The second stage of `encode`: the graph's k entries of each row of token ids, batch by batch.
+
+        Batches are cut by their cost, and come longest rows first; rows without a token are in none.
+
+        Raises:
+            InputError: `batch_size` is out of range, or the encoder is closed.
+        """
+        if not isinstance(batch_size, Integral) or batch_size < 1:
+            raise InputError(f"batch_size is {batch_size!r}; give an integer of at least 1")
+        limits = self.engine.limits.with_texts(int(batch_size))
+        return (
+            TopK(np.array(positions), *self.engine.run([input_ids[i] for i in positions]))
+            for positions in batches([len(row) for row in input_ids], limits)
+        )
+
+    def assemble(self, results: Iterable[TopK], tokenized: TokenizedTexts, top_k: int | None = None) -> SparseVectors:
+        """The third stage of `encode`: vectors in the order of the texts, each with its `top_k` heaviest entries.
+
+        Raises:
+            InputError: `top_k` is out of range.
+        """
+        if top_k is not None and not (isinstance(top_k, Integral) and 1 <= top_k <= self.manifest.top_k):
+            raise InputError(
+                f"top_k is {top_k!r}; this bundle gives 1 to {self.manifest.top_k} "
+                "(spladert export --top-k makes one with more)"
+            )
+        truncated = int(tokenized.truncated.sum())
+        return SparseVectors.from_batches(
+            results, len(tokenized), self.manifest.vocabulary_size, top_k=top_k, truncated=truncated
+        )
+
+    @overload
+    def decode(self, vectors: SparseVector, top_k: int | None = None) -> list[tuple[str, float]]: ...
+    @overload
+    def decode(self, vectors: SparseVectors, top_k: int | None = None) -> list[list[tuple[str, float]]]: ...
+    def decode(
+        self, vectors: SparseVector | SparseVectors, top_k: int | None = None
+    ) -> list[tuple[str, float]] | list[list[tuple[str, float]]]:
+        """The heaviest `top_k` entries (None: all) as (token, weight), heaviest first; of many vectors a list each.
+
+        Raises:
+            InputError: `top_k` is negative, or `vectors` is something else.
         """
         if top_k is not None and top_k < 0:
             raise InputError(f"top_k is {top_k}; give 0 or more, or None for all")
-        # Ids beyond the tokenizer's tokens exist where a checkpoint pads its vocabulary.
-        ids = vector.indices[:top_k].tolist()
-        tokens = [self._tokenizer.id_to_token(i) or f"[unused {i}]" for i in ids]
-        return list(zip(tokens, vector.values[:top_k].tolist(), strict=True))
+        if isinstance(vectors, SparseVectors):
+            return [self.decode(vector, top_k) for vector in vectors]
+        if not isinstance(vectors, SparseVector):
+            raise InputError(f"vectors is {type(vectors).__name__}; give what encode gave")
+        tokens = self.tokens[vectors.indices[:top_k]].tolist()
+        return list(zip(tokens, vectors.values[:top_k].tolist(), strict=True))
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of a text without special tokens, cut to the bundle's `max_length`.
+    @overload
+    def to_tokens(self, vectors: SparseVector) -> dict[str, float]: ...
+    @overload
+    def to_tokens(self, vectors: SparseVectors) -> list[dict[str, float]]: ...
+    def to_tokens(self, vectors: SparseVector | SparseVectors) -> dict[str, float] | list[dict[str, float]]:
+        """`{token: weight}`, heaviest first; of many vectors a list of them.
 
         Raises:
-            InputError: the text is not a str or not valid Unicode.
+            InputError: `vectors` is something else.
         """
-        return tokenize(self._tokenizer, check_texts([text]), special_tokens=False)[0]
+        decoded = self.decode(vectors)
+        return dict(decoded) if isinstance(vectors, SparseVector) else list(map(dict, decoded))  # type: ignore[arg-type]
 
-    def _limits(self, batch_size: int) -> Limits:
-        if self._lanes is None:
-            return Limits(batch_size, TOKENS_PER_RUN, RUN_COST)
-        return Limits(min(batch_size, self._lanes.most_texts), TOKENS_PER_GPU_RUN, GPU_RUN_COST)
+    @cached_property
+    def tokens(self) -> NDArray[np.object_]:
+        """The vocabulary's tokens by id, object array of str [vocabulary_size], no two alike.
 
-    def _run(self, rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        input_ids, attention_mask = pad(rows, self.manifest.pad_token_id)
-        if self._lanes is not None:
-            return self._lanes.run(input_ids, attention_mask)
-        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
-        indices, values = self._session.run(["indices", "values"], feeds)
-        return indices, values  # int32 [batch, k], float32 [batch, k]
+        Ids beyond the tokenizer's tokens exist where a checkpoint pads its vocabulary: "[unused ID]".
+        """
+        names = [self._tokenizer.id_to_token(i) or f"[unused {i}]" for i in range(self.manifest.vocabulary_size)]
+        return np.array(_unique(names), dtype=object)
 
 
-def _assemble(indices: NDArray[np.int32], values: NDArray[np.float32], top_k: int | None) -> Iterator[SparseVector]:
-    counts = (values[:, :top_k] > 0).sum(axis=1)  # weights fall, so the zeros are at the end
-    for row, count in enumerate(counts):
-        yield SparseVector(indices[row, :count].copy(), values[row, :count].copy())
+def _load_again(
+    origin: tuple[str | None, str | None], request: PlacementRequest, options: RuntimeOptions
+) -> SparseEncoder:
+    bundle, revision = origin
+    return SparseEncoder.from_bundle(open_bundle(bundle, revision=revision), request, options)
+
+
+def _unique(tokens: Sequence[str]) -> list[str]:
+    """The tokens, made unique: as keys of an object, two ids must not fall on one name.
+
+    The lowest id keeps the bare token, another one gets `token#id`.
+    """
+    names: dict[str, None] = {}
+    for i, token in enumerate(tokens):
+        name = token
+        while name in names:
+            name = f"{name}#{i}"
+        names[name] = None
+    return list(names)
 
 
 @contextmanager
-def _progress(total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar over `total` texts on standard error, or nothing; gives the function that advances it."""
+def _progress(total: int, shown: bool) -> Iterator[Callable[[Iterable[TopK]], Iterable[TopK]]]:
+    """A progress bar over `total` texts on standard error, or nothing; gives what counts batches as they pass."""
     if not shown:
-        yield lambda count: None
+        yield lambda results: results
         return
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task("encoding", total=total)
-        yield lambda count: bar.advance(task, count)
+
+        def counted(results: Iterable[TopK]) -> Iterator[TopK]:
+            for result in results:
+                yield result
+                bar.advance(task, len(result.positions))
+
+        yield counted

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,26 +32,48 @@ def load_tokenizer(tokenizer_json: str, max_length: int) -> Tokenizer:
     return tokenizer
 
 
-def check_texts(texts: Sequence[object]) -> list[str]:
+@dataclass(frozen=True)
+class TokenizedTexts:
+    """Texts as token ids.
+
+    Attributes:
+        input_ids: a row a text, special tokens included; empty where a text has no tokens at all.
+        truncated: bool [texts], which ones were cut.
+    """
+
+    input_ids: list[list[int]]
+    truncated: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+def check_texts(texts: Iterable[object]) -> list[str]:
     """The texts as a list of str.
 
     Raises:
-        InputError: an item is not a str; the message gives its position.
+        InputError: `texts` is no iterable of texts, or an item is not a str; the message gives its position.
     """
+    no_texts = isinstance(texts, bytes | bytearray | memoryview | Mapping | str)
+    no_texts = no_texts or (isinstance(texts, np.ndarray) and texts.ndim == 0)  # says it is iterable, and is not
+    if no_texts or not isinstance(texts, Iterable):
+        raise InputError(f"texts is {type(texts).__name__}; give a str or a sequence of str")
+    checked: list[str] = []
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             raise InputError(f"text {position} is {type(text).__name__}, not str; give strings only")
-    return list(texts)  # type: ignore[arg-type]
+        checked.append(text)
+    return checked
 
 
-def tokenize(tokenizer: Tokenizer, texts: Sequence[str], *, special_tokens: bool = True) -> list[list[int]]:
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str], *, special_tokens: bool = True) -> TokenizedTexts:
     """Token ids of each text, with or without the special tokens around it.
 
     Raises:
         InputError: a text holds a lone surrogate, which no tokenizer can take; the message gives its position.
     """
     try:
-        return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=special_tokens)]
+        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=special_tokens)
     except Exception:
         for position, text in enumerate(texts):
             try:
@@ -62,14 +85,5 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], *, special_tokens: bool
                     "text.encode('utf-8', 'replace').decode('utf-8')"
                 ) from None
         raise
-
-
-def pad(rows: Sequence[Sequence[int]], pad_token_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """`input_ids` and `attention_mask`, int64 [batch, longest row]."""
-    longest = max(len(row) for row in rows)
-    input_ids = np.full((len(rows), longest), pad_token_id, dtype=np.int64)
-    attention_mask = np.zeros_like(input_ids)
-    for i, row in enumerate(rows):
-        input_ids[i, : len(row)] = row
-        attention_mask[i, : len(row)] = 1
-    return input_ids, attention_mask
+    truncated = np.fromiter((bool(encoding.overflowing) for encoding in encodings), np.bool_, len(encodings))
+    return TokenizedTexts([encoding.ids for encoding in encodings], truncated)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
@@ -13,6 +13,21 @@ from .errors import DependencyError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_array
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class TopK:
+    """What a graph gives for some of the texts of a call.
+
+    Attributes:
+        positions: int64 [batch], which texts of the call these are.
+        indices: int32 [batch, k], vocabulary ids by falling weight.
+        values: float32 [batch, k], their weights; zeros at the end of a row are no entries.
+    """
+
+    positions: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    values: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -53,12 +68,14 @@ class SparseVectors(Sequence[SparseVector]):
         indices: int32 [nnz], vocabulary ids.
         values: float32 [nnz], weights, all above 0.
         vocabulary_size: number of columns of the matrix.
+        truncated: how many of the texts were cut, for they were longer than the model's `max_length`.
     """
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: NDArray[np.float32]
     vocabulary_size: int
+    truncated: int = 0
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -89,6 +106,10 @@ class SparseVectors(Sequence[SparseVector]):
     def __iter__(self) -> Iterator[SparseVector]:
         return (self[i] for i in range(len(self)))
 
+    def to_dicts(self) -> list[dict[int, float]]:
+        """A `{token id: weight}` a text, heaviest first."""
+        return [vector.to_dict() for vector in self]
+
     def to_scipy(self) -> csr_array:
         """scipy `csr_array` [texts, vocabulary_size], float32, with sorted column indices.
 
@@ -106,6 +127,7 @@ class SparseVectors(Sequence[SparseVector]):
 
     @classmethod
     def from_rows(cls, rows: Sequence[SparseVector], vocabulary_size: int) -> SparseVectors:
+        """The vectors of `rows`, in their order."""
         indptr = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum([len(row) for row in rows], out=indptr[1:])
         return cls(
@@ -114,3 +136,34 @@ class SparseVectors(Sequence[SparseVector]):
             values=np.concatenate([np.empty(0, np.float32), *(row.values for row in rows)]),
             vocabulary_size=vocabulary_size,
         )
+
+    @classmethod
+    def from_batches(
+        cls, batches: Iterable[TopK], texts: int, vocabulary_size: int, *, top_k: int | None = None, truncated: int = 0
+    ) -> SparseVectors:
+        """The vectors of `texts` texts from batches in any order; a text that is in none has an empty vector.
+
+        Args:
+            batches: what the graph gave.
+            texts: number of texts of the call.
+            vocabulary_size: number of columns of the matrix.
+            top_k: entries kept of each vector, the heaviest; None keeps all.
+            truncated: how many of the texts were cut.
+        """
+        counts = np.zeros(texts, np.int64)
+        parts = []
+        for batch in batches:
+            indices, values = batch.indices[:, :top_k], batch.values[:, :top_k]
+            kept = values > 0
+            counts[batch.positions] = kept.sum(axis=1)
+            parts.append((batch.positions, indices[kept], values[kept]))
+        indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+        vectors = cls(
+            indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32), vocabulary_size, truncated
+        )
+        for positions, ids, weights in parts:
+            lengths = counts[positions]
+            before = np.cumsum(lengths) - lengths  # where each row begins in `ids`, and in the result
+            at = np.arange(len(ids)) + np.repeat(indptr[positions] - before, lengths)
+            vectors.indices[at], vectors.values[at] = ids, weights
+        return vectors

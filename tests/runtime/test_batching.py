@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from spladert.batching import Limits, batches
 
 LENGTHS = st.lists(st.integers(0, 64), max_size=60)
-LIMITS = st.builds(Limits, texts=st.integers(1, 80), tokens=st.integers(1, 600), run_cost=st.integers(0, 100))
+LIMITS = st.builds(Limits, texts=st.integers(1, 80), tokens=st.integers(1, 600), batch_cost=st.integers(0, 100))
 
 
 def cost(lengths: Sequence[int], runs: Sequence[Sequence[int]], limits: Limits) -> int:
-    return sum(limits.run_cost + len(run) * max(lengths[i] for i in run) for run in runs)
+    return sum(limits.batch_cost + len(run) * max(lengths[i] for i in run) for run in runs)
 
 
 @given(LENGTHS, LIMITS)
@@ -26,12 +26,12 @@ def test_every_text_is_in_one_run_within_the_limits(lengths: list[int], limits: 
 
 
 @given(st.dictionaries(st.integers(1, 64), st.integers(1, 9), min_size=1, max_size=7), st.integers(0, 100))
-def test_no_way_to_cut_costs_less(counts: dict[int, int], run_cost: int) -> None:
-    limits = Limits(texts=1000, tokens=100_000, run_cost=run_cost)
+def test_no_way_to_cut_costs_less(counts: dict[int, int], batch_cost: int) -> None:
+    limits = Limits(texts=1000, tokens=100_000, batch_cost=batch_cost)
     kinds = sorted(counts)
     lengths = [length for length in kinds for _ in range(counts[length])]
     best = min(
-        sum(run_cost + max(group) * sum(counts[length] for length in group) for group in groups)
+        sum(batch_cost + max(group) * sum(counts[length] for length in group) for group in groups)
         for groups in ways_to_cut(kinds)
     )
     assert cost(lengths, list(batches(lengths, limits)), limits) == best
@@ -48,6 +48,6 @@ def ways_to_cut(kinds: list[int]) -> Iterator[list[list[int]]]:
 
 
 def test_a_short_text_is_not_padded_to_a_long_one() -> None:
-    assert list(batches([5, 64, 6, 60], Limits(32, 1024, 8))) == [[1, 3], [2, 0]]
-    assert list(batches([5, 6, 7, 8], Limits(32, 1024, 8))) == [[3, 2, 1, 0]]
-    assert list(batches([0, 0], Limits(32, 1024, 8))) == []
+    assert list(batches([5, 64, 6, 60], Limits(1024, 8, 32))) == [[1, 3], [2, 0]]
+    assert list(batches([5, 6, 7, 8], Limits(1024, 8, 32))) == [[3, 2, 1, 0]]
+    assert list(batches([0, 0], Limits(1024, 8, 32))) == []

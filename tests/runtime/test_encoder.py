@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spladert import DependencyError, DeviceError, InputError, SparseEncoder, SparseVector, SparseVectors
+from spladert.bundle import open_bundle
+from spladert.engine import RuntimeOptions
 from support.checkpoints import LINES
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -123,7 +127,7 @@ def test_lone_surrogate(encoder: SparseEncoder) -> None:
     with pytest.raises(InputError, match=r"text 1 has a lone surrogate \(U\+D800\) at character 3"):
         encoder.encode(["fine", "abc\ud800"])
     with pytest.raises(InputError, match=r"text 0 has a lone surrogate \(U\+DC80\) at character 0"):
-        encoder.tokenize("\udc80")
+        encoder.tokenize_batch(["\udc80"])
 
 
 @pytest.mark.parametrize("batch_size", [0, -5, 1.5, None])
@@ -133,20 +137,84 @@ def test_wrong_batch_size(encoder: SparseEncoder, batch_size: Any) -> None:
 
 
 def test_decode(encoder: SparseEncoder) -> None:
-    vector = encoder.encode(LINES[0])
-    pairs = encoder.decode(vector, top_k=4)
-    assert len(pairs) == 4
-    assert [weight for _, weight in pairs] == vector.values[:4].tolist()
-    assert len(encoder.decode(vector, top_k=None)) == len(vector)
+    vectors = encoder.encode(LINES)
+    vector = vectors[0]
+    pairs = encoder.decode(vector)
+    assert len(pairs) == len(vector) > 10  # every entry, unless told otherwise
+    assert [weight for _, weight in pairs] == vector.values.tolist()
+    assert encoder.decode(vector, top_k=4) == pairs[:4]
+    assert encoder.decode(vector, top_k=0) == []
+    assert encoder.decode(vectors) == [encoder.decode(vector) for vector in vectors]
+    assert encoder.decode(vectors, top_k=2)[1] == encoder.decode(vectors[1], top_k=2)
     beyond = SparseVector(np.array([encoder.manifest.vocabulary_size - 1], np.int32), np.ones(1, np.float32))
     assert encoder.decode(beyond)[0][0].startswith("[unused ")
-    assert encoder.decode(vector, top_k=0) == []
     with pytest.raises(InputError, match="top_k is -1; give 0 or more"):
         encoder.decode(vector, top_k=-1)
+    with pytest.raises(InputError, match="vectors is str; give what encode gave"):
+        encoder.decode("a text")  # type: ignore[call-overload]
+
+
+def test_weights_by_token(encoder: SparseEncoder) -> None:
+    vectors = encoder.encode(LINES)
+    assert encoder.to_tokens(vectors) == [dict(encoder.decode(vector)) for vector in vectors]
+    assert encoder.to_tokens(vectors[0]) == dict(encoder.decode(vectors[0]))
+    assert all(len(found) == len(vector) for found, vector in zip(encoder.to_tokens(vectors), vectors, strict=True))
+    assert len(set(encoder.tokens)) == encoder.manifest.vocabulary_size  # as keys they are all told apart
+
+
+def test_the_three_stages_are_encode(encoder: SparseEncoder) -> None:
+    texts = [*LINES, "", " ".join(["당뇨병"] * 500)]
+    tokenized = encoder.tokenize_batch(texts)
+    assert tokenized.truncated.tolist() == [False] * (len(texts) - 1) + [True]
+    assert len(tokenized.input_ids[-1]) == encoder.manifest.max_length
+    results = list(encoder.run(tokenized.input_ids, batch_size=4))
+    assert sorted(i for result in results for i in result.positions.tolist()) == list(range(len(texts)))
+    assert all(result.indices.shape == (len(result.positions), encoder.manifest.top_k) for result in results)
+    vectors = encoder.assemble(reversed(results), tokenized)
+    assert vectors == encoder.encode(texts, batch_size=4)
+    assert vectors.truncated == 1
+    one_by_one = [result for row in tokenized.input_ids for result in encoder.run([row])]
+    assert [len(result.positions) for result in one_by_one] == [1] * len(texts)
+
+
+def test_a_closed_encoder_says_so(tiny_bundle: Path) -> None:
+    with SparseEncoder.load(tiny_bundle) as encoder:
+        assert len(encoder.encode(LINES[0])) > 5
+    with pytest.raises(InputError, match="this encoder is closed; load it again"):
+        encoder.encode(LINES[0])
+    encoder.close()  # once more is no error
+
+
+def test_it_pickles_as_its_bundle_and_options(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_bundle.parent)
+    encoder = SparseEncoder.load(tiny_bundle.name, variant="fp32", threads=1, spin=False)
+    content = pickle.dumps(encoder)
+    assert len(content) < 1000
+    monkeypatch.chdir("/")  # a relative name means the folder that it meant
+    again = pickle.loads(content)
+    assert again.options == RuntimeOptions(threads=1, spin=False)
+    assert again.encode(LINES) == encoder.encode(LINES)
+    assert pickle.loads(pickle.dumps(SparseEncoder.load())).bundle == open_bundle()
+
+
+def test_it_works_in_other_processes(encoder: SparseEncoder) -> None:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for got, text in zip(pool.map(encoder.encode, LINES[:4]), LINES, strict=False):
+            same(got, encoder.encode(text))
+
+
+@pytest.mark.parametrize("spin", [True, False])
+@pytest.mark.parametrize("threads", [None, 1, 2])
+def test_threads_and_spinning_change_no_vector(
+    encoder: SparseEncoder, tiny_bundle: Path, threads: int | None, spin: bool
+) -> None:
+    with SparseEncoder.load(tiny_bundle, device="cpu", threads=threads, spin=spin) as other:
+        for got, want in zip(other.encode(LINES), encoder.encode(LINES), strict=True):
+            same(got, want)
 
 
 def test_token_ids_have_no_special_tokens(encoder: SparseEncoder) -> None:
-    ids = encoder.tokenize(LINES[0])
+    [ids] = encoder.tokenize_batch([LINES[0]], special_tokens=False).input_ids
     assert len(ids) > 3
     assert not set(ids) & set(encoder.manifest.special_token_ids)
 
@@ -231,7 +299,9 @@ class TestDevice:
             SparseEncoder.load(tiny_bundle, device="gpu")  # type: ignore[arg-type]
 
     def test_named_providers(self, tiny_bundle: Path) -> None:
-        assert SparseEncoder.load(tiny_bundle, providers=["CPUExecutionProvider"]).providers == ["CPUExecutionProvider"]
+        assert SparseEncoder.load(tiny_bundle, providers=["CPUExecutionProvider"]).providers == (
+            "CPUExecutionProvider",
+        )
         with pytest.raises(DeviceError, match="NoSuchProvider is not in this onnxruntime"):
             SparseEncoder.load(tiny_bundle, providers=["NoSuchProvider"])
         with pytest.raises(InputError, match="providers is 'CPUExecutionProvider', not a list"):
@@ -247,7 +317,15 @@ class TestDevice:
         with pytest.raises(InputError, match="threads is 0"):
             SparseEncoder.load(tiny_bundle, threads=0)
 
-    def test_both_onnxruntimes(self, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("spladert.engine.session._is_installed", lambda name: True)
+    def test_both_onnxruntimes(self, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("onnxruntime", "onnxruntime_gpu"):  # as pip records an installation
+            (tmp_path / f"{name}-1.0.dist-info").mkdir()
+            (tmp_path / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+        monkeypatch.syspath_prepend(tmp_path)
         with pytest.raises(DependencyError, match="both installed and overwrite each other: pip uninstall"):
             SparseEncoder.load(tiny_bundle)
+
+    def test_two_names_of_one_thing(self, tiny_bundle: Path) -> None:
+        assert SparseEncoder.load(tiny_bundle, precision="fp32").variant.name == "cpu-fp32"
+        with pytest.raises(InputError, match="variant is 'fp32' and precision 'fp32', two names of one thing"):
+            SparseEncoder.load(tiny_bundle, variant="fp32", precision="fp32")

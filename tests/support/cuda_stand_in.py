@@ -7,8 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from spladert.engine.gpu import CUDNN
-from spladert.engine.libraries import needed_libraries
+from spladert.engine.libraries import CUDNN, needed_libraries
 
 SOURCE = Path(__file__).with_suffix(".c")
 

@@ -33,7 +33,7 @@ def largest_values(model: ir.Model, folder: Path, token_ids: Sequence[Sequence[i
     path = folder / "ranges.onnx"
     try:
         ir.save(probe, path)
-        session = start_session(path, "cpu", ["CPUExecutionProvider"], None)
+        session = start_session(path)
     finally:
         path.unlink(missing_ok=True)
     found = np.zeros(len(names))

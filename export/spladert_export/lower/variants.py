@@ -13,7 +13,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from spladert import ExportError, SparseEncoder
-from spladert.bundle import Manifest, Variant
+from spladert.bundle import Bundle, Manifest, Variant
+from spladert.engine import Placement
+from spladert.engine.cpu import SessionEngine
 from spladert.engine.session import start_session
 from spladert.tokenizer import load_tokenizer, tokenize
 
@@ -68,7 +70,7 @@ def make_gpu_variant(job: Job, name: str) -> Variant:
     """
     target, precision = GPU_VARIANTS[name]
     tokenizer = load_tokenizer(job.gate.checkpoint.tokenizer_json(), job.manifest.max_length)
-    token_ids = tokenize(tokenizer, job.gate.texts)
+    token_ids = tokenize(tokenizer, job.gate.texts).input_ids
     job.progress(f"calibrate {target} {precision}")
     if precision == "int8":
         variant, verdict = _int8(job, observe(job.fp32, token_ids), token_ids)
@@ -133,6 +135,7 @@ def _measure(job: Job, variant: Variant) -> Verdict:
         emulate_half(model)
         path, _ = write_graph(model, Path(folder) / "emulated.onnx")
         config = {"session.disable_quant_qdq": "1"}
-        session = start_session(path, "cpu", ["CPUExecutionProvider"], None, config=config)
-        tokenizer = load_tokenizer(job.gate.checkpoint.tokenizer_json(), job.manifest.max_length)
-        return judge(job.gate, SparseEncoder(job.manifest, variant, "cpu", tokenizer, session))
+        session = start_session(path, config=config)
+        engine = SessionEngine(session, job.manifest.pad_token_id)
+        placement = Placement("cpu", engine.providers, variant)
+        return judge(job.gate, SparseEncoder(Bundle(job.fp32.parent, job.manifest), placement, engine))

@@ -42,7 +42,7 @@ def _observing_session(graph: Path) -> tuple[Any, list[str]]:
     observed = graph.with_name("observed.onnx")  # beside the data, which it shares
     try:
         ir.save(model, observed)
-        return start_session(observed, "cpu", ["CPUExecutionProvider"], None), [site.name for site in sites]
+        return start_session(observed), [site.name for site in sites]
     finally:
         observed.unlink(missing_ok=True)
 

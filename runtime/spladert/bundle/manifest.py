@@ -8,7 +8,8 @@ from typing import Any, TypeVar, cast
 
 from ..errors import BundleError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+UNDERSTOOD: frozenset[str] = frozenset()  # entries of `requires` that this reader acts on
 FILE_NAME = "spladert.json"
 
 T = TypeVar("T")
@@ -53,7 +54,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole of `spladert.json`."""
+    """The whole of `spladert.json`.
+
+    Attributes:
+        requires: what a reader must understand to give this bundle's vectors; one that does not know an entry must
+            refuse the bundle, for it would give others. Since schema 2.
+    """
 
     source: Source
     max_length: int
@@ -65,6 +71,7 @@ class Manifest:
     tokenizer: BundleFile
     variants: tuple[Variant, ...]
     made_with: dict[str, str]
+    requires: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> str:
@@ -75,7 +82,8 @@ class Manifest:
         """Parse `spladert.json`.
 
         Raises:
-            BundleError: not JSON, of a newer schema, or a field is missing or of the wrong type.
+            BundleError: not JSON, of a newer schema, it requires what is not known here, or a field is missing or of
+                the wrong type.
         """
         try:
             raw = json.loads(text)
@@ -93,6 +101,13 @@ class Manifest:
             )
         if version < 1:
             raise BundleError(f"{where} has schema version {version}, which never existed; export the bundle again")
+        requires = _strings(raw, "requires", where) if version > 1 else ()
+        unknown = [name for name in requires if name not in UNDERSTOOD]
+        if unknown:
+            raise BundleError(
+                f"{where} requires {unknown[0]!r}, which this spladert does not know; it would give other vectors: "
+                "upgrade it with pip install -U spladert"
+            )
         source = _get(raw, "source", dict, where)
         variants = _get(raw, "variants", list, where)
         return cls(
@@ -112,6 +127,7 @@ class Manifest:
             tokenizer=_file(_get(raw, "tokenizer", dict, where), where),
             variants=tuple(_variant(_checked(item, dict, "variants", where), where) for item in variants),
             made_with=_get(raw, "made_with", dict, where),
+            requires=requires,
         )
 
 
@@ -138,6 +154,10 @@ def _file(raw: dict[str, Any], where: str) -> BundleFile:
 
 def _ids(raw: dict[str, Any], name: str, where: str) -> tuple[int, ...]:
     return tuple(_checked(item, int, name, where) for item in _get(raw, name, list, where))
+
+
+def _strings(raw: dict[str, Any], name: str, where: str) -> tuple[str, ...]:
+    return tuple(_checked(item, str, name, where) for item in _get(raw, name, list, where))
 
 
 def _get(raw: dict[str, Any], name: str, kind: type[T], where: str) -> T:

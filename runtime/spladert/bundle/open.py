@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ..errors import BundleError, InputError
+from .hub import download
 from .manifest import FILE_NAME, BundleFile, Manifest, Variant
 from .onnx_files import external_files
 
@@ -18,10 +19,18 @@ DEFAULT_BUNDLE = Path(__file__).parent.parent / "default_model"
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle: its folder and its manifest. The files are checked when they are used."""
+    """An opened bundle. Its files are checked when they are used.
+
+    Attributes:
+        path: its folder.
+        manifest: what is in it.
+        origin: what `open_bundle` takes to open it again, here or on another machine, (bundle, revision); None is the
+            folder.
+    """
 
     path: Path
     manifest: Manifest
+    origin: tuple[str | None, str | None] | None = None
 
     def tokenizer_json(self) -> str:
         """The text of the tokenizer file, checked against the manifest."""
@@ -101,15 +110,16 @@ def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None
     """
     if not isinstance(bundle, str | os.PathLike | None):
         raise InputError(f"bundle is {type(bundle).__name__}; give a folder or a hub id, or leave it out")
+    origin: tuple[str | None, str | None] | None = None
     if bundle is None:
-        path = DEFAULT_BUNDLE
+        path, origin = DEFAULT_BUNDLE, (None, None)
         if not path.is_dir():
             raise BundleError("this spladert comes without a default model: name a bundle folder or a hub id")
-    else:
+    elif os.path.exists(bundle):  # unlike Path.exists, False for a name too long for the file system
         path = Path(bundle)
-        if not os.path.exists(path):  # unlike Path.exists, False for a name too long for the file system
-            path, revision = _download(str(bundle), revision), None
-    if revision is not None:
+    else:
+        path, origin = download(str(bundle), revision), (str(bundle), revision)
+    if revision is not None and (origin is None or bundle is None):
         raise InputError(f"revision {revision!r} is for hub ids, and {path} is a folder; leave it out")
     manifest_path = path / FILE_NAME
     if not path.is_dir():
@@ -125,23 +135,4 @@ def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None
         text = manifest_path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{manifest_path} cannot be read: {error}") from error
-    return Bundle(path, Manifest.from_json(text, where=str(manifest_path)))
-
-
-def _download(repo_id: str, revision: str | None) -> Path:
-    """A local snapshot of a hub repository's bundle files."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=["*.json", "*.onnx", "*.data"]))
-    except HFValidationError:
-        raise BundleError(
-            f"{repo_id} does not exist here and is no hub id (owner/name); name a bundle folder"
-        ) from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BundleError(
-            f"{repo_id} does not exist here and could not be downloaded from the hub ({reason}); "
-            "check the name, the revision and the network, or give a bundle folder"
-        ) from error
+    return Bundle(path, Manifest.from_json(text, where=str(manifest_path)), origin)

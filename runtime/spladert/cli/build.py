@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ..bundle import open_bundle
-from ..engine.gpu import start_tensorrt
-from ..engine.session import choose_run
-from ..engine.tensorrt import EngineReport
-from .options import json_option, stderr_console, write_json
+from ..engine import PlacementRequest, RuntimeOptions, candidates, this_machine
+from ..engine.tensorrt import EngineReport, start_built
+from .options import json_option, revision_option, stderr_console, variant_option, write_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -21,30 +20,28 @@ if TYPE_CHECKING:
 
 @click.command("build")
 @click.argument("bundle")
-@click.option("--revision", metavar="R", help="Branch, tag or commit, where BUNDLE is a hub id.")
+@revision_option
 @click.option(
     "--device", type=click.Choice(["tensorrt"]), default="tensorrt", show_default=True, help="What to build for."
 )
-@click.option("--precision", metavar="P", help="A precision that the bundle has for it. [default: fp16 before int8]")
+@variant_option
 @json_option
-def build_command(
-    bundle: str, revision: str | None, device: str, precision: str | None, json_path: Path | None
-) -> None:
+def build_command(bundle: str, revision: str | None, device: str, variant: str | None, json_path: Path | None) -> None:
     """Build the TensorRT engine of BUNDLE (a folder or a hub id) for this machine's GPU.
 
     It takes minutes, once: the engine is cached by graph, GPU, TensorRT, ONNX Runtime and options, and an engine of
     other ones is never used. On standard output: its time and size, and the operators that TensorRT did not take.
     """
     opened = open_bundle(bundle, revision=revision)
-    _, providers, variant = choose_run(opened.manifest, device, None, precision)
+    [placement] = candidates(opened.manifest, PlacementRequest(device, variant), this_machine())
     with _progress(quiet=json_path is not None and str(json_path) == "-") as progress:
 
         def on_build() -> None:
             if progress is not None:
-                progress.add_task(f"building the engine of {variant.name}", total=None)
+                progress.add_task(f"building the engine of {placement.variant.name}", total=None)
 
-        graph = opened.graph(variant)
-        _, report = start_tensorrt(graph, opened.manifest, variant, providers, None, on_build)
+        graph = opened.graph(placement.variant)
+        _, report = start_built(graph, opened.manifest, placement, RuntimeOptions(), on_build)
     if not write_json(asdict(report), json_path):
         click.echo(describe(report))
 

@@ -11,15 +11,16 @@ from typing import Any
 import click
 
 from ..bundle import FILE_NAME, Bundle, Variant, open_bundle
+from ..encoder import SparseEncoder
 from ..engine.machine import INT8_DOT_PRODUCTS, instruction_sets
-from ..engine.session import choose_run, onnxruntime_module
+from ..engine.session import onnxruntime_module
 from ..errors import BundleError, DependencyError, SpladertError
-from .options import json_option, write_json
+from .options import json_option, revision_option, write_json
 
 
 @click.command("inspect")
 @click.argument("bundle", required=False)
-@click.option("--revision", metavar="R", help="Branch, tag or commit, where BUNDLE is a hub id.")
+@revision_option
 @json_option
 def inspect_command(bundle: str | None, revision: str | None, json_path: Path | None) -> None:
     """What BUNDLE is (a folder or a hub id; none means the one that comes with spladert), and whether it is intact.
@@ -51,7 +52,10 @@ def check_files(bundle: Bundle) -> dict[str, str | None]:
 
 
 def this_machine(bundle: Bundle) -> dict[str, Any]:
-    """onnxruntime's version and providers here, and the variant that `auto` takes and why, or why there is none."""
+    """onnxruntime's version and providers here, and the variant that "auto" runs and why, or why there is none.
+
+    A variant is named only once a text went through it.
+    """
     nothing = {"device": None, "variant": None, "why": None}
     sets = instruction_sets()
     try:
@@ -60,13 +64,16 @@ def this_machine(bundle: Bundle) -> dict[str, Any]:
         return {"onnxruntime": None, "providers": [], "instruction_sets": sets, **nothing, "problem": str(error)}
     facts = {"onnxruntime": ort.__version__, "providers": ort.get_available_providers(), "instruction_sets": sets}
     try:
-        device, _, variant = choose_run(bundle.manifest, "auto", None, None)
+        with SparseEncoder.from_bundle(bundle) as encoder:
+            encoder.encode("1")
+            why = why_it_runs(encoder.device, encoder.variant, sets)
+            return facts | {"device": encoder.device, "variant": encoder.variant.name, "why": why, "problem": None}
     except SpladertError as error:
         return facts | nothing | {"problem": str(error)}
-    return facts | {"device": device, "variant": variant.name, "why": _why(device, variant, sets), "problem": None}
 
 
-def _why(device: str, variant: Variant, sets: Sequence[str]) -> str:
+def why_it_runs(device: str, variant: Variant, sets: Sequence[str]) -> str:
+    """Why a variant is the one that runs on a CPU with the instruction sets `sets`, or on another device."""
     if device != "cpu":
         return f"the bundle's best for {device}, which is here"
     if variant.precision != "int8":

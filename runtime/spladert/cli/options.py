@@ -7,16 +7,17 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..engine.session import Device
+from ..engine.placement import DEVICES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..encoder import SparseEncoder
+    from ..engine import Device
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class Runtime:
 
     revision: str | None
     device: Device
-    precision: str | None
+    variant: str | None
     threads: int | None
+    spin: bool
     batch_size: int
 
     def load(self, bundle: str | None) -> SparseEncoder:
@@ -34,12 +36,27 @@ class Runtime:
         from ..encoder import SparseEncoder
 
         return SparseEncoder.load(
-            bundle, revision=self.revision, device=self.device, precision=self.precision, threads=self.threads
+            bundle,
+            revision=self.revision,
+            device=self.device,
+            variant=self.variant,
+            threads=self.threads,
+            spin=self.spin,
         )
 
 
+revision_option = click.option("--revision", metavar="R", help="Branch, tag or commit, where the bundle is a hub id.")
+variant_option = click.option(
+    "--variant",
+    "--precision",
+    "variant",
+    metavar="V",
+    help="A variant of the bundle (cpu-int8), or its precision (int8). [default: the device's best]",
+)
+
+
 def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
-    """--revision, --device, --precision, --threads and --batch-size, given to `command` as one `runtime`."""
+    """--revision, --device, --variant, --threads, --no-spin and --batch-size, given to `command` as one `runtime`."""
 
     @functools.wraps(command)
     def with_runtime(**arguments: Any) -> None:
@@ -47,17 +64,20 @@ def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
         command(**arguments, runtime=runtime)
 
     options = [
-        click.option("--revision", metavar="R", help="Branch, tag or commit, where the bundle is a hub id."),
+        revision_option,
         click.option(
             "--device",
-            type=click.Choice(get_args(Device)),
+            type=click.Choice(DEVICES),
             default="auto",
             show_default=True,
             help="auto takes CUDA where it can run.",
         ),
-        click.option("--precision", metavar="P", help="A precision of the bundle. [default: the device's best]"),
+        variant_option,
         click.option(
-            "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of a run. [default: all cores]"
+            "--threads", type=click.IntRange(min=1), metavar="N", help="Threads of a batch. [default: all cores]"
+        ),
+        click.option(
+            "--spin/--no-spin", default=True, help="Threads spin while they wait: not where others share the cores."
         ),
         click.option(
             "--batch-size",

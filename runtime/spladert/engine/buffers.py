@@ -1,37 +1,38 @@
 """Running a session with inputs and outputs bound to buffers on its device, a set of buffers for each shape.
 
-A CUDA graph replays its kernels at the addresses and shapes it was captured with. So runs are padded up to few shapes,
-and each shape has buffers of its own: ids and mask are copied in, k ids and weights a text are copied out, and nothing
-else crosses the bus.
+A CUDA graph replays its kernels at the addresses and shapes it was captured with. So batches are padded up to few
+shapes, and each shape has buffers of its own: ids and mask are copied in, k ids and weights a text are copied out, and
+nothing else crosses the bus.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
-import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import DeviceError
+from ..batching import Limits
+from ..errors import DeviceError, InputError
+from .padding import pad
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .base import TopK
+
     Ids = NDArray[np.int64]
-    Result = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 logger = logging.getLogger("spladert")
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 LENGTHS = (8, 16, 32, 64)
-NO_GRAPH = -1  # ONNX Runtime's gpu_graph_id of a run that is neither captured nor replayed
-LANES = 2  # one run is copied and launched while another computes; each holds the weights once more
+NO_GRAPH = -1  # ONNX Runtime's gpu_graph_id of a batch that is neither captured nor replayed
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Layout:
     max_length: int
 
     def bucket(self, batch: int, length: int) -> tuple[int, int] | None:
-        """The smallest (batch, length) of the buckets that holds such a run; None where none does."""
+        """The smallest (batch, length) of the buckets that holds such a batch; None where none does."""
         lengths = sorted({min(size, self.max_length) for size in LENGTHS})
         rows = next((size for size in BATCHES if size >= batch), None)
         columns = next((size for size in lengths if size >= length), None)
@@ -79,7 +80,7 @@ class _Buffers:
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", str(graph_id))
 
-    def run(self, ids: Ids, mask: Ids, rows: int) -> Result:
+    def run(self, ids: Ids, mask: Ids, rows: int) -> TopK:
         """The first `rows` rows of the result, in memory of their own."""
         self._ids.update_inplace(ids)
         self._mask.update_inplace(mask)
@@ -87,22 +88,33 @@ class _Buffers:
         return self._indices.numpy()[:rows].copy(), self._values.numpy()[:rows].copy()
 
 
-class Lane:
+class Worker:
     """A session with its buffers, on a thread of its own: ONNX Runtime keeps CUDA graphs by thread.
 
-    `start` makes a session, with CUDA graphs or without; where the provider refuses them, at the start or in a run, one
-    warning says so and the lane goes on without.
+    `start` makes a session, with CUDA graphs or without; where the provider refuses them, at the start or in a batch,
+    one warning says so and the worker goes on without.
     """
 
     def __init__(self, ort: Any, start: Callable[[bool], Any], layout: Layout, *, capture: bool) -> None:
-        self._ort, self._start, self._layout = ort, start, layout
+        self._ort, self._start, self.layout = ort, start, layout
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spladert")
         self._buffers: dict[tuple[int, int], _Buffers] = {}
         self.captures = capture
         self.session = self._thread.submit(self._open).result()
 
-    def run(self, input_ids: Ids, attention_mask: Ids) -> Result:
-        """One run; int32 and float32 [batch, k]. To be called by one thread at a time."""
+    @property
+    def buckets(self) -> list[tuple[int, int]]:
+        """Shapes that have buffers, (batch, length), in the order they were made."""
+        return list(self._buffers)
+
+    def close(self) -> None:
+        """End the thread and let the session and its buffers go."""
+        self._thread.shutdown()
+        self._buffers.clear()
+        self.session = None
+
+    def run(self, input_ids: Ids, attention_mask: Ids) -> TopK:
+        """One batch; int32 and float32 [batch, k]. To be called by one thread at a time."""
         return self._thread.submit(self._run, input_ids, attention_mask).result()
 
     def _open(self) -> Any:
@@ -120,56 +132,63 @@ class Lane:
         logger.warning("CUDA graphs are off, short texts take longer: %s", reason)
         return session
 
-    def _run(self, input_ids: Ids, attention_mask: Ids) -> Result:
+    def _run(self, input_ids: Ids, attention_mask: Ids) -> TopK:
         try:
             return self._run_bound(input_ids, attention_mask)
         except Exception as error:  # onnxruntime raises a dozen classes of its own, all straight from Exception
             if not self.captures:
                 rows, length = input_ids.shape
-                raise DeviceError(f"a run of {rows} x {length} tokens failed on the device: {error}") from error
+                raise DeviceError(f"a batch of {rows} x {length} tokens failed on the device: {error}") from error
             self._buffers.clear()
             self.session = self._without_graphs(error)
             return self._run(input_ids, attention_mask)
 
-    def _run_bound(self, input_ids: Ids, attention_mask: Ids) -> Result:
+    def _run_bound(self, input_ids: Ids, attention_mask: Ids) -> TopK:
         rows, length = input_ids.shape
-        shape = self._layout.bucket(rows, length)
-        if shape is None:  # large runs: their kernels take longer than their launches
-            buffers = _Buffers(self._ort, self.session, self._layout, (rows, length), NO_GRAPH)
+        shape = self.layout.bucket(rows, length)
+        if shape is None:  # large batches: their kernels take longer than their launches
+            buffers = _Buffers(self._ort, self.session, self.layout, (rows, length), NO_GRAPH)
             return buffers.run(input_ids, attention_mask, rows)
         if shape not in self._buffers:
             graph_id = len(self._buffers) + 1 if self.captures else NO_GRAPH
-            self._buffers[shape] = _Buffers(self._ort, self.session, self._layout, shape, graph_id)
-        return self._buffers[shape].run(*self._layout.fit(input_ids, attention_mask, shape), rows)
+            self._buffers[shape] = _Buffers(self._ort, self.session, self.layout, shape, graph_id)
+        return self._buffers[shape].run(*self.layout.fit(input_ids, attention_mask, shape), rows)
 
 
-class Lanes:
-    """Lanes for concurrent callers, at most `most`; the second is opened when the first is busy, and so on.
+class BoundEngine:
+    """An `Engine` over workers, at most `most`: the second is opened when the first is busy, and so on.
 
     Attributes:
-        session: the first lane's session.
-        most_texts: the most texts of a run.
+        workers: those that are open.
+        session: the first worker's session.
     """
 
-    def __init__(self, open_lane: Callable[[], Lane], *, most: int = LANES, most_texts: int = sys.maxsize) -> None:
-        self._open, self._most = open_lane, most
-        self.most_texts = most_texts
-        self._free: queue.LifoQueue[Lane] = queue.LifoQueue()
+    def __init__(self, open_worker: Callable[[], Worker], limits: Limits, *, most: int) -> None:
+        self._open, self._most = open_worker, most
+        self._free: queue.LifoQueue[Worker] = queue.LifoQueue()
         self._growing = threading.Lock()
-        first = open_lane()
-        self.session = first.session
         self._opened = 1
-        self._free.put(first)
+        self.limits = limits
+        self.workers = [open_worker()]
+        self.session = self.workers[0].session
+        self.providers: tuple[str, ...] = tuple(self.session.get_providers())
+        self._free.put(self.workers[0])
 
-    def run(self, input_ids: Ids, attention_mask: Ids) -> Result:
-        """One run on a free lane; int32 and float32 [batch, k]."""
-        lane = self._take()
+    def run(self, rows: Sequence[Sequence[int]]) -> TopK:
+        worker = self._take()
         try:
-            return lane.run(input_ids, attention_mask)
+            return worker.run(*pad(rows, worker.layout.pad_token_id))
         finally:
-            self._free.put(lane)
+            self._free.put(worker)
 
-    def _take(self) -> Lane:
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.close()
+        self.session = None
+
+    def _take(self) -> Worker:
+        if self.session is None:
+            raise InputError("this encoder is closed; load it again")
         try:
             return self._free.get_nowait()
         except queue.Empty:
@@ -180,8 +199,10 @@ class Lanes:
         if not grow:
             return self._free.get()
         try:
-            return self._open()
+            worker = self._open()
         except DeviceError as error:  # no memory for the weights once more, for instance
-            logger.warning("one run at a time from here on: %s", error)
+            logger.warning("one batch at a time from here on: %s", error)
             self._most = 1
             return self._free.get()
+        self.workers.append(worker)
+        return worker

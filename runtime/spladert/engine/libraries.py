@@ -1,12 +1,14 @@
-"""The shared libraries that a GPU provider of ONNX Runtime links: loading them, and naming those that are not here.
+"""The shared libraries that a GPU provider of ONNX Runtime links: loaded, and those that are not here named.
 
-ONNX Runtime itself only says which one it missed first. pip puts them into folders that no loader searches, so they
-are looked for there too and loaded by their path, after which the provider finds them by their name.
+`onnxruntime.preload_dlls` loads CUDA and cuDNN from the folders that pip puts them into. It does not know TensorRT's,
+and says on standard output, one by one, what it did not find; a session says at its start which one it missed first.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import io
 import mmap
 import site
 import struct
@@ -15,19 +17,36 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import DeviceError
+from .session import onnxruntime_module
 
-_FOLDERS = ("nvidia/*/lib", "tensorrt_libs")  # of a site-packages
+CUDNN = "libcudnn.so.9"
 _DYNAMIC, _NEEDED = 6, 1  # SHT_DYNAMIC and DT_NEEDED of the ELF format
 
 
-def load_libraries(provider_library: Path) -> list[str]:
-    """Load what a provider's shared library links; returns the names of what is nowhere to be found.
+def check_libraries(device: str) -> None:
+    """Load the libraries of a device's provider. Only on Linux; elsewhere the session's own error has to do.
 
-    Only Linux has such a library; elsewhere the loader's own error has to do.
+    Raises:
+        DeviceError: some are missing; it names them and how to get them.
     """
-    if sys.platform != "linux" or not provider_library.is_file():
-        return []
-    waiting = list(needed_libraries(provider_library))
+    if sys.platform != "linux":
+        return
+    ort = onnxruntime_module()
+    with contextlib.redirect_stdout(io.StringIO()):
+        ort.preload_dlls()
+    folder = Path(ort.__file__).parent / "capi"
+    names = ("cuda", "tensorrt") if device == "tensorrt" else ("cuda",)  # TensorRT leaves to CUDA what it does not take
+    libraries = [folder / f"libonnxruntime_providers_{name}.so" for name in names]
+    needed = [name for library in libraries if library.is_file() for name in needed_libraries(library)]
+    # Newer CUDA providers do not link cuDNN but open it: without it ReduceMax fails in a batch, not at the start.
+    missing = missing_libraries([*dict.fromkeys(needed), CUDNN])
+    if missing:
+        raise missing_error(device, missing, _cuda_major())
+
+
+def missing_libraries(needed: Sequence[str]) -> list[str]:
+    """Load libraries by their names, or from TensorRT's package; returns those that are nowhere to be found."""
+    waiting = list(dict.fromkeys(needed))
     while True:  # one may need another that comes later
         left = [name for name in waiting if not _load(name)]
         if len(left) == len(waiting):
@@ -35,15 +54,19 @@ def load_libraries(provider_library: Path) -> list[str]:
         waiting = left
 
 
-def load_library(name: str) -> bool:
-    """Load a library that a provider opens by its name when it needs it; whether it was found, True but on Linux."""
-    return sys.platform != "linux" or _load(name)
+def _load(name: str) -> bool:
+    roots = dict.fromkeys([*site.getsitepackages(), site.getusersitepackages(), *sys.path])
+    for candidate in (name, *(str(path) for root in roots for path in Path(root).glob(f"tensorrt_libs/{name}"))):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(candidate, mode=ctypes.RTLD_GLOBAL)
+            return True
+    return False
 
 
-def missing_error(provider: str, missing: Sequence[str], cuda: int | None) -> DeviceError:
+def missing_error(device: str, missing: Sequence[str], cuda: int | None) -> DeviceError:
     """What to say where libraries are missing; `cuda` is the major version of CUDA that ONNX Runtime was built for."""
     ways = list(dict.fromkeys(_how_to_get(name, cuda) for name in missing))
-    return DeviceError(f"{provider} needs {', '.join(missing)}, not found here: {'; '.join(ways)}")
+    return DeviceError(f"device {device!r} needs {', '.join(missing)}, not found here: {'; '.join(ways)}")
 
 
 def _how_to_get(name: str, cuda: int | None) -> str:
@@ -53,6 +76,14 @@ def _how_to_get(name: str, cuda: int | None) -> str:
         major = int(name.rsplit(".", 1)[1])
         return f"pip install 'tensorrt-cu{cuda or 12}>={major},<{major + 1}'"
     return "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+
+
+def _cuda_major() -> int | None:
+    try:
+        from onnxruntime.capi.build_and_package_info import cuda_version
+    except ImportError:
+        return None
+    return int(str(cuda_version).split(".")[0]) if cuda_version else None
 
 
 def needed_libraries(library: Path) -> Iterator[str]:
@@ -87,19 +118,3 @@ def _section(content: mmap.mmap, at: int) -> tuple[int, int, int, int]:
     """Type, offset, size and link of the Elf64_Shdr at `at`."""
     kind, offset, size, link = struct.unpack_from("<4xI8x8xQQI", content, at)
     return kind, offset, size, link
-
-
-def _load(name: str) -> bool:
-    for candidate in (name, *map(str, _in_site_packages(name))):
-        try:
-            ctypes.CDLL(candidate, mode=ctypes.RTLD_GLOBAL)
-        except OSError:
-            continue
-        return True
-    return False
-
-
-def _in_site_packages(name: str) -> Iterator[Path]:
-    for root in dict.fromkeys([*site.getsitepackages(), site.getusersitepackages(), *sys.path]):
-        for folder in _FOLDERS:
-            yield from Path(root).glob(f"{folder}/{name}")

@@ -1,4 +1,4 @@
-"""TensorRT engines: the shapes they are built for, the provider's options, and a cache that never gives a stale one.
+"""TensorRT: the shapes that engines are built for, the provider's options, and a cache that never gives a stale one.
 
 An engine is good for one graph, one kind of GPU, one TensorRT and one set of options. All of them go into the name of
 the folder that it lies in, so another combination looks elsewhere; a record of the files' hashes, written when the
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
+import logging
 import os
 import shutil
 import time
@@ -19,10 +20,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..bundle import Manifest, Variant
 from ..errors import DeviceError
+from .base import RuntimeOptions
+from .buffers import BoundEngine, Layout, Worker
+from .cuda import LIMITS
+from .driver import gpu_name
+from .libraries import check_libraries
+from .placement import Placement
+from .session import onnxruntime_module, start_session
 
-OPT_BATCH, MAX_BATCH = 32, 64  # texts of a run: what an engine is tuned for, and the most it takes
+logger = logging.getLogger("spladert")
+
+OPT_BATCH, MAX_BATCH = 32, 64  # texts of a batch: what an engine is tuned for, and the most it takes
 RECORD = "engine.json"
 INPUTS = ("input_ids", "attention_mask")
 
@@ -67,6 +79,56 @@ class EngineReport:
     bytes: int
     nodes: dict[str, int] | None
     fell_back: dict[str, int]
+
+
+def start(graph: Path, manifest: Manifest, placement: Placement, options: RuntimeOptions) -> BoundEngine:
+    """An engine over the placement's variant, whose graph is at `graph`; its TensorRT engine is built if need be.
+
+    Raises:
+        DeviceError: libraries are missing, or the provider does not start.
+    """
+
+    def on_build() -> None:
+        logger.warning(
+            "building the TensorRT engine of %s, minutes; spladert build does it ahead", placement.variant.name
+        )
+
+    session, _ = start_built(graph, manifest, placement, options, on_build)
+    layout = Layout("cuda", manifest.top_k, manifest.pad_token_id, manifest.max_length)
+    ort = onnxruntime_module()
+    # A worker of its own each would hold the engine once more, and TensorRT runs one at a time anyhow: its provider
+    # locks an engine for a batch. CUDA graphs of this provider are not used.
+    return BoundEngine(
+        lambda: Worker(ort, lambda capture: session, layout, capture=False), LIMITS.with_texts(MAX_BATCH), most=1
+    )
+
+
+def start_built(
+    graph: Path, manifest: Manifest, placement: Placement, options: RuntimeOptions, on_build: Callable[[], None]
+) -> tuple[Any, EngineReport]:
+    """A session over the variant's TensorRT engine, and how the engine came about.
+
+    Where it is not in the cache, `on_build` is called, and it is built.
+
+    Raises:
+        DeviceError: libraries are missing, or the provider does not start.
+    """
+    check_libraries("tensorrt")
+
+    def start(folder: Path) -> Any:
+        session = start_session(
+            graph,
+            placement.providers,
+            options,
+            provider_options=provider_options(manifest, folder),
+            config={"session.record_ep_graph_assignment_info": "1"},
+        )
+        one = np.ones((1, 1), np.int64)
+        session.run(None, {"input_ids": one * manifest.pad_token_id, "attention_mask": one})  # what is lazy, now
+        return session
+
+    key = engine_key(manifest, placement.variant, str(onnxruntime_module().__version__))
+    return prepare_engine(engines_root(), placement.variant.name, key, start, on_build=on_build)
 
 
 def shape_options(manifest: Manifest) -> dict[str, str]:
@@ -195,32 +257,6 @@ def assigned_nodes(session: Any) -> tuple[dict[str, int] | None, dict[str, int]]
         if part.ep_name != first:
             fell_back.update(operators)
     return dict(nodes), dict(fell_back)
-
-
-def gpu_name() -> str:
-    """Name and compute capability of the first visible GPU, from the driver.
-
-    Raises:
-        DeviceError: there is no driver or no GPU.
-    """
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1" if os.name != "nt" else "nvcuda.dll")
-    except OSError as error:
-        raise DeviceError(f"there is no NVIDIA driver here ({error}); TensorRT needs one") from None
-    device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    # cuInit, cuDeviceGet, cuDeviceGetName and cuDeviceGetAttribute of the CUDA driver API
-    # (CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR is 75, _MINOR 76)
-    failed = (
-        cuda.cuInit(0)
-        or cuda.cuDeviceGet(ctypes.byref(device), 0)
-        or cuda.cuDeviceGetName(name, len(name), device)
-        or cuda.cuDeviceGetAttribute(ctypes.byref(major), 75, device)
-        or cuda.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)
-    )
-    if failed:
-        raise DeviceError(f"the NVIDIA driver finds no GPU that starts (CUDA error {failed})")
-    return f"{name.value.decode(errors='replace')}, {major.value}.{minor.value}"
 
 
 def tensorrt_version() -> str:

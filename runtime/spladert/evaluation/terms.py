@@ -113,7 +113,8 @@ def evaluate_terms(encoder: SparseEncoder, terms: Sequence[Term], *, batch_size:
     results = []
     for term, vector in zip(terms, vectors, strict=True):
         present = set(vector.indices.tolist()) - special
-        found = [word for word in term.expected if _is_found(encoder.tokenize(word), present)]
+        parts = encoder.tokenize_batch(term.expected, special_tokens=False).input_ids
+        found = [word for word, ids in zip(term.expected, parts, strict=True) if _is_found(ids, present)]
         heaviest = tuple(encoder.decode(vector, top_k=HEAVIEST))
         noise = sum(
             i in special or i in everywhere or is_noise(token)

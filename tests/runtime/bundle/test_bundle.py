@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,29 @@ def test_altered_file_of_the_same_size(bundle: Path, name: str) -> None:
     (bundle / name).write_bytes(content)
     with pytest.raises(BundleError, match=f"{name} is altered: its sha256"):
         SparseEncoder.load(bundle)
+
+
+def test_what_a_reader_must_know_is_refused_by_name_where_it_does_not(bundle: Path) -> None:
+    edit(bundle, lambda m: m.update(requires=["a-thing-of-tomorrow"]))
+    with pytest.raises(
+        BundleError, match=r"requires 'a-thing-of-tomorrow', which this spladert does not know.*upgrade"
+    ):
+        SparseEncoder.load(bundle)
+    edit(bundle, lambda m: m.update(requires=[3]))
+    with pytest.raises(BundleError, match="'requires' holds int instead of str"):
+        SparseEncoder.load(bundle)
+
+
+def test_the_first_schema_is_read(bundle: Path) -> None:
+    def as_it_was(manifest: dict[str, Any]) -> None:
+        del manifest["requires"]
+        manifest["schema_version"] = 1
+
+    expected = SparseEncoder.load(bundle).encode("당뇨병 치료")
+    edit(bundle, as_it_was)
+    encoder = SparseEncoder.load(bundle)
+    assert encoder.manifest.requires == ()
+    assert encoder.encode("당뇨병 치료") == expected
 
 
 def test_newer_schema(bundle: Path) -> None:
@@ -131,14 +157,32 @@ def test_a_revision_of_a_folder(tiny_bundle: Path) -> None:
         SparseEncoder.load(revision="main")
 
 
-def test_a_hub_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(BundleError, match="someone/some-model does not exist here and could not be downloaded"):
-        open_bundle("someone/some-model", revision="main")
+@pytest.mark.parametrize(
+    "environment", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}], ids=["offline", "refused"]
+)
+def test_a_hub_that_cannot_be_reached(environment: dict[str, str], tmp_path: Path) -> None:
+    """In a process of its own: the hub's client reads its environment once, when it is imported."""
+    code = """
+from spladert import BundleError
+from spladert.bundle import open_bundle
+try:
+    open_bundle("someone/some-model", revision="main")
+except BundleError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment | {"HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    assert done.stdout.startswith("someone/some-model does not exist here and could not be downloaded from the hub (")
 
 
 def test_unknown_precision(tiny_bundle: Path) -> None:
-    with pytest.raises(BundleError, match="no precision 'int3' for cpu, it has cpu-fp32"):
+    with pytest.raises(BundleError, match="no variant 'int3' for cpu, it has cpu-fp32"):
         SparseEncoder.load(tiny_bundle, precision="int3")
 
 

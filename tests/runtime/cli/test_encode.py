@@ -312,7 +312,7 @@ def test_wrong_usage_exits_with_2(run: Run, arguments: list[str], message: str) 
         (["--input", "a.xlsx"], "'.xlsx' of a.xlsx says no format"),
         (["a", "--output", "nowhere/out.jsonl"], "nowhere is not a folder"),
         (["a", "--top-k", "9999"], "top_k is 9999"),
-        (["a", "--precision", "int3"], "no precision 'int3'"),
+        (["a", "--precision", "int3"], "no variant 'int3'"),
         (["\udc80"], "lone surrogate"),
     ],
 )

@@ -13,22 +13,25 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spladert import DeviceError, SparseEncoder
+from spladert import DeviceError, InputError, SparseEncoder
+from spladert.batching import Limits
 from spladert.bundle import open_bundle
-from spladert.engine.buffers import BATCHES, LENGTHS, Lane, Lanes, Layout
+from spladert.engine import Placement, RuntimeOptions
+from spladert.engine.buffers import BATCHES, LENGTHS, BoundEngine, Layout, Worker
+from spladert.engine.padding import pad
 from spladert.engine.session import onnxruntime_module, start_session
-from spladert.tokenizer import load_tokenizer
 from support.checkpoints import LINES
 
 ort = pytest.importorskip("onnxruntime")
 
 Batch = tuple[Any, Any]
+LIMITS = Limits(tokens=16_384, batch_cost=1024)
 
 
 @pytest.fixture(scope="module")
 def start(tiny_bundle: Path) -> Callable[[bool], Any]:
     def make(capture: bool = False) -> Any:
-        return start_session(tiny_bundle / "cpu-fp32.onnx", "cpu", ["CPUExecutionProvider"], 1)
+        return start_session(tiny_bundle / "cpu-fp32.onnx", options=RuntimeOptions(threads=1))
 
     return make
 
@@ -40,8 +43,8 @@ def layout(tiny_bundle: Path) -> Layout:
 
 
 @pytest.fixture(scope="module")
-def lane(start: Callable[[bool], Any], layout: Layout) -> Lane:
-    return Lane(onnxruntime_module(), start, layout, capture=True)
+def worker(start: Callable[[bool], Any], layout: Layout) -> Worker:
+    return Worker(onnxruntime_module(), start, layout, capture=True)
 
 
 def make_batch(lengths: list[int], seed: int) -> Batch:
@@ -65,12 +68,12 @@ def same(got: Any, expected: Any) -> None:
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=40), st.integers(0, 2**32 - 1))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_padding_up_to_a_bucket_changes_nothing(
-    lane: Lane, start: Callable[[bool], Any], lengths: list[int], seed: int
+    worker: Worker, start: Callable[[bool], Any], lengths: list[int], seed: int
 ) -> None:
     ids, mask = make_batch(lengths, seed)
-    session = lane.session
+    session = worker.session
     expected = session.run(["indices", "values"], {"input_ids": ids, "attention_mask": mask})
-    got = lane.run(ids, mask)
+    got = worker.run(ids, mask)
     assert got[0].shape == (len(lengths), expected[0].shape[1])
     same(got, expected)
 
@@ -93,17 +96,16 @@ def test_rows_that_only_fill_up_have_a_token_and_columns_have_none() -> None:
 def test_buffers_are_made_once_a_bucket_and_results_are_not_overwritten(
     start: Callable[[bool], Any], layout: Layout
 ) -> None:
-    lane = Lane(onnxruntime_module(), start, layout, capture=True)
-    first = lane.run(*make_batch([5, 7], 0))
+    worker = Worker(onnxruntime_module(), start, layout, capture=True)
+    first = worker.run(*make_batch([5, 7], 0))
     kept = [array.copy() for array in first]
-    made = dict(lane._buffers)
-    lane.run(*make_batch([8, 2], 1))
-    assert lane._buffers == made == {(2, 8): made[2, 8]}
+    assert worker.buckets == [(2, 8)]
+    worker.run(*make_batch([8, 2], 1))
+    assert worker.buckets == [(2, 8)]
     assert all((a == b).all() for a, b in zip(first, kept, strict=True))
-    lane.run(*make_batch([9], 1))
-    lane.run(*make_batch([5] * 33, 1))  # beyond the buckets: nothing is kept
-    assert set(lane._buffers) == {(2, 8), (1, 16)}
-    assert [b._options.get_run_config_entry("gpu_graph_id") for b in lane._buffers.values()] == ["1", "2"]
+    worker.run(*make_batch([9], 1))
+    worker.run(*make_batch([5] * 33, 1))  # beyond the buckets: nothing is kept
+    assert worker.buckets == [(2, 8), (1, 16)]
 
 
 class Refuses:
@@ -132,80 +134,87 @@ def test_where_graphs_are_refused_one_warning_says_so_and_it_goes_on(
     start: Callable[[bool], Any], layout: Layout, at_start: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     refuses = Refuses(start, at_start=at_start)
-    lane = Lane(onnxruntime_module(), refuses, layout, capture=True)
+    worker = Worker(onnxruntime_module(), refuses, layout, capture=True)
     for seed in range(3):
         ids, mask = make_batch([5, 7], seed)
         expected = start(False).run(["indices", "values"], {"input_ids": ids, "attention_mask": mask})
-        same(lane.run(ids, mask), expected)
+        same(worker.run(ids, mask), expected)
     assert refuses.asked == [True, False]
-    assert not lane.captures
+    assert not worker.captures
     reason = "not all nodes are on the device" if at_start else "capture failed"
     assert [r.getMessage() for r in caplog.records] == [f"CUDA graphs are off, short texts take longer: {reason}"]
 
 
 def test_what_fails_without_graphs_too_is_an_error(start: Callable[[bool], Any], layout: Layout) -> None:
-    lane = Lane(onnxruntime_module(), start, layout, capture=False)
+    worker = Worker(onnxruntime_module(), start, layout, capture=False)
     beyond = np.full((1, 4), 10**9)  # ids that the embedding does not have
-    with pytest.raises(DeviceError, match=r"a run of 1 x 4 .* failed on the device"):
-        lane.run(beyond, np.ones_like(beyond))
+    with pytest.raises(DeviceError, match=r"a batch of 1 x 4 .* failed on the device"):
+        worker.run(beyond, np.ones_like(beyond))
     with pytest.raises(DeviceError, match="never starts"):
-        Lane(onnxruntime_module(), never_starts, layout, capture=True)
+        Worker(onnxruntime_module(), never_starts, layout, capture=True)
 
 
 def never_starts(capture: bool) -> Any:
     raise DeviceError("it never starts")
 
 
-def test_concurrent_callers_get_their_own_results_on_few_lanes(start: Callable[[bool], Any], layout: Layout) -> None:
-    opened = []
+def random_rows(count: int) -> list[list[list[int]]]:
+    """Batches of two texts' token ids."""
+    random = np.random.default_rng(0)
+    return [[random.integers(5, 100, size).tolist() for size in (1 + i % 60, 3)] for i in range(count)]
 
-    def open_lane() -> Lane:
-        opened.append(1)
-        return Lane(onnxruntime_module(), start, layout, capture=True)
 
-    lanes = Lanes(open_lane, most=2)
-    assert len(opened) == 1
-    work = [make_batch([1 + seed % 60, 3], seed) for seed in range(48)]
-    expected = [start_once(lanes, batch) for batch in work]
+def run_directly(engine: BoundEngine, rows: list[list[int]], layout: Layout) -> Any:
+    ids, mask = pad(rows, layout.pad_token_id)
+    return engine.session.run(["indices", "values"], {"input_ids": ids, "attention_mask": mask})
+
+
+def test_concurrent_callers_get_their_own_results_on_few_workers(start: Callable[[bool], Any], layout: Layout) -> None:
+    engine = BoundEngine(lambda: Worker(onnxruntime_module(), start, layout, capture=True), LIMITS, most=2)
+    assert len(engine.workers) == 1
+    work = random_rows(48)
+    expected = [run_directly(engine, rows, layout) for rows in work]
     with ThreadPoolExecutor(8) as pool:
-        for got, want in zip(pool.map(lambda batch: lanes.run(*batch), work), expected, strict=True):
+        for got, want in zip(pool.map(engine.run, work), expected, strict=True):
             same(got, want)
-    assert 1 <= len(opened) <= 2
+    assert 1 <= len(engine.workers) <= 2
+    engine.close()
+    with pytest.raises(InputError, match="closed"):
+        engine.run(work[0])
 
 
-def start_once(lanes: Lanes, batch: Batch) -> Any:
-    return lanes.session.run(["indices", "values"], {"input_ids": batch[0], "attention_mask": batch[1]})
-
-
-def test_a_lane_that_has_no_room_leaves_one(
+def test_a_worker_that_has_no_room_leaves_one(
     start: Callable[[bool], Any], layout: Layout, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made: list[Lane] = []
+    made: list[Worker] = []
 
-    def open_lane() -> Lane:
+    def open_worker() -> Worker:
         if made:
             raise DeviceError("out of memory")
-        made.append(Lane(onnxruntime_module(), start, layout, capture=False))
+        made.append(Worker(onnxruntime_module(), start, layout, capture=False))
         return made[0]
 
-    lanes = Lanes(open_lane, most=2)
-    work = [make_batch([9, 3], seed) for seed in range(24)]
+    engine = BoundEngine(open_worker, LIMITS, most=2)
+    work = random_rows(24)
     with caplog.at_level(logging.WARNING, logger="spladert"), ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda batch: lanes.run(*batch), work))
-    for got, batch in zip(results, work, strict=True):
-        same(got, start_once(lanes, batch))
+        results = list(pool.map(engine.run, work))
+    for got, rows in zip(results, work, strict=True):
+        same(got, run_directly(engine, rows, layout))
     assert caplog.text.count("out of memory") <= 1
+    assert engine.workers == made
 
 
-def test_an_encoder_on_lanes_gives_the_same_vectors(
+def test_an_encoder_on_workers_gives_the_same_vectors(
     tiny_bundle: Path, start: Callable[[bool], Any], layout: Layout
 ) -> None:
     plain = SparseEncoder.load(tiny_bundle, device="cpu", threads=1)
-    lanes = Lanes(lambda: Lane(onnxruntime_module(), start, layout, capture=True), most_texts=16)
-    tokenizer = load_tokenizer(open_bundle(tiny_bundle).tokenizer_json(), layout.max_length)
-    bound = SparseEncoder(plain.manifest, plain.variant, "cuda", tokenizer, lanes.session, lanes)
+    worker = Worker(onnxruntime_module(), start, layout, capture=True)
+    engine = BoundEngine(lambda: worker, LIMITS.with_texts(16), most=1)
+    bound = SparseEncoder(
+        open_bundle(tiny_bundle), Placement("cuda", ("CUDAExecutionProvider",), plain.variant), engine
+    )
     texts = [*LINES, "", "당뇨병", LINES[1] * 30] * 5
-    assert max(len(plain.tokenize(text)) for text in texts) == layout.max_length
+    assert max(map(len, plain.tokenize_batch(texts).input_ids)) == layout.max_length
     for got, want in zip(bound.encode(texts, batch_size=50), plain.encode(texts), strict=True):
         assert got.to_dict() == pytest.approx(want.to_dict(), abs=1e-5)
-    assert max(shape[0] for shape in lanes._free.queue[0]._buffers) == 16  # no run had more texts
+    assert max(batch for batch, _ in worker.buckets) == 16  # no batch had more texts

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from spladert.engine.gpu import CUDNN
+from spladert.engine.libraries import CUDNN
 from support import cuda_stand_in
 from support.checkpoints import make_checkpoint
 from support.gpu_python import gpu_python, gpu_site_packages
@@ -42,18 +42,18 @@ class Recording(onnxruntime.SessionOptions):
         self.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
 onnxruntime.SessionOptions = Recording
 
-encoder = SparseEncoder.load(sys.argv[1], device="cuda", precision=sys.argv[2])
+encoder = SparseEncoder.load(sys.argv[1], device="cuda", variant=sys.argv[2])
 runs = []
 for texts in json.loads(sys.argv[3]):
     before = counts()
     encoder.encode(texts, batch_size=len(texts))
     runs.append({name: value - before[name] for name, value in counts().items()})
-session = encoder._lanes.session
+session = encoder.engine.session
 placed = {part.ep_name: Counter() for part in session.get_provider_graph_assignment_info()}
 for part in session.get_provider_graph_assignment_info():
     placed[part.ep_name].update(node.op_type for node in part.get_nodes())
-lane = encoder._lanes._free.queue[0]
-print(json.dumps({"runs": runs, "placed": placed, "captures": lane.captures, "buckets": list(lane._buffers)}))
+[worker] = encoder.engine.workers
+print(json.dumps({"runs": runs, "placed": placed, "captures": worker.captures, "buckets": worker.buckets}))
 """
 
 
@@ -141,5 +141,5 @@ def test_without_cudnn_it_does_not_start(bundles: dict[str, Path], stand_in: dic
             (folder / path.name).symlink_to(path)
     done = run_with(stand_in | {"LD_LIBRARY_PATH": str(folder)}, PROBE, str(bundles["bert"]), "fp16", "[]")
     assert done.returncode == 1
-    message = f"DeviceError: CUDAExecutionProvider needs {CUDNN}, not found here: pip install "
+    message = f"DeviceError: device 'cuda' needs {CUDNN}, not found here: pip install "
     assert message in done.stderr

@@ -20,8 +20,9 @@ from spladert import DeviceError, SparseEncoder
 from spladert.bundle import FILE_NAME, open_bundle
 from spladert.cli import main
 from spladert.cli.build import describe
-from spladert.engine.gpu import cuda_options
-from spladert.engine.libraries import load_libraries, missing_error, needed_libraries
+from spladert.engine.cuda import cuda_options
+from spladert.engine.driver import gpu_count
+from spladert.engine.libraries import missing_error, missing_libraries, needed_libraries
 from spladert.engine.session import start_session
 from spladert.engine.tensorrt import (
     RECORD,
@@ -101,7 +102,7 @@ class Builder:
             self.built += 1
             engine.write_bytes(os.urandom(1000))
         config = {"session.record_ep_graph_assignment_info": "1"}
-        return start_session(self._graph, "cpu", ["CPUExecutionProvider"], 1, config=config)
+        return start_session(self._graph, config=config)
 
 
 @pytest.fixture
@@ -183,7 +184,7 @@ class TestCache:
 
     def test_a_session_without_any_engine_is_an_error(self, tmp_path: Path, tiny_bundle: Path) -> None:
         def start(folder: Path) -> Any:
-            return start_session(tiny_bundle / "cpu-fp32.onnx", "cpu", ["CPUExecutionProvider"], 1)
+            return start_session(tiny_bundle / "cpu-fp32.onnx")
 
         with pytest.raises(DeviceError, match="TensorRT built no engine of tensorrt-fp16"):
             prepare_engine(tmp_path, "tensorrt-fp16", key(), start)
@@ -246,7 +247,7 @@ class TestLibraries:
         import onnxruntime
 
         bindings = next(Path(onnxruntime.__file__).parent.glob("capi/onnxruntime_pybind11_state*.so"))
-        assert load_libraries(bindings) == []
+        assert missing_libraries(list(needed_libraries(bindings))) == []
 
     def test_a_library_that_is_not_here_is_named(self, library: Path, tmp_path: Path) -> None:
         names = list(needed_libraries(library))
@@ -255,19 +256,18 @@ class TestLibraries:
         bogus = "libnvinfer.so.10".ljust(len(names[0]), "0")[: len(names[0])]
         copy = tmp_path / "provider.so"
         copy.write_bytes(library.read_bytes().replace(f"\0{names[0]}\0".encode(), f"\0{bogus}\0".encode()))
-        assert bogus in load_libraries(copy)
+        assert bogus in missing_libraries(list(needed_libraries(copy)))
 
     def test_what_is_no_library_links_nothing(self, tmp_path: Path) -> None:
         (tmp_path / "a.so").write_bytes(b"not ELF at all, but long enough to be mapped")
-        assert load_libraries(tmp_path / "a.so") == []
-        assert load_libraries(tmp_path / "absent.so") == []
+        assert list(needed_libraries(tmp_path / "a.so")) == []
 
 
 def test_missing_libraries_are_named_with_how_to_get_them() -> None:
     missing = ["libnvinfer.so.10", "libnvonnxparser.so.10", "libcublas.so.13", "libcudnn.so.9", "libcuda.so.1"]
-    message = str(missing_error("TensorrtExecutionProvider", missing, 13))
+    message = str(missing_error("tensorrt", missing, 13))
     assert message == (
-        "TensorrtExecutionProvider needs libnvinfer.so.10, libnvonnxparser.so.10, libcublas.so.13, libcudnn.so.9, "
+        "device 'tensorrt' needs libnvinfer.so.10, libnvonnxparser.so.10, libcublas.so.13, libcudnn.so.9, "
         "libcuda.so.1, not found here: pip install 'tensorrt-cu13>=10,<11'; "
         "pip install 'onnxruntime-gpu[cuda,cudnn]'; libcuda comes with the NVIDIA driver"
     )
@@ -284,13 +284,18 @@ def test_build_needs_the_provider(tiny_bundle: Path) -> None:
 
 LOAD = """
 import logging, sys
-if "pretend" in sys.argv:
-    import spladert.engine.session
-    spladert.engine.session._has_nvidia_gpu = lambda: True
 logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
+from dataclasses import replace
 from spladert import DeviceError, SparseEncoder
+from spladert.bundle import open_bundle
+from spladert.engine import PlacementRequest, RuntimeOptions, candidates, start_first, this_machine
+path, device, *pretend = sys.argv[1:]
+bundle, machine = open_bundle(path), this_machine()
+if pretend:
+    machine = replace(machine, gpus=lambda: 1)
 try:
-    encoder = SparseEncoder.load(sys.argv[1], device=sys.argv[2])
+    placements = candidates(bundle.manifest, PlacementRequest(device), machine)
+    encoder = SparseEncoder(bundle, *start_first(bundle, placements, RuntimeOptions()))
     print(encoder.device, encoder.variant.name, len(encoder.encode("당뇨병 치료")))
 except DeviceError as error:
     print("DeviceError:", error)
@@ -299,7 +304,7 @@ except DeviceError as error:
 
 def load_with_gpu_runtime(bundle: Path, device: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     python = gpu_python()
-    if any(Path("/dev").glob("nvidia[0-9]*")):
+    if gpu_count():
         pytest.skip("there is an NVIDIA GPU here")
     environment = os.environ | {"PYTHONPATH": str(ROOT / "runtime")}
     command = [python, "-c", LOAD, str(bundle), device, *arguments]
@@ -311,27 +316,25 @@ class TestOnnxruntimeGpuWithoutGpu:
         done = load_with_gpu_runtime(tiny_bundle, "auto")
         expected = len(SparseEncoder.load(tiny_bundle, device="cpu").encode("당뇨병 치료"))
         assert done.stdout.split() == ["cpu", "cpu-fp32", str(expected)]
-        assert "spladert WARNING this onnxruntime has CUDA, but there is no NVIDIA GPU here: running on the CPU" in (
+        assert "WARNING device auto: not on cuda: this onnxruntime has CUDA, but the driver finds no NVIDIA GPU" in (
             done.stderr
         )
 
     def test_auto_runs_on_the_cpu_where_the_libraries_of_a_gpu_are_missing(self, tiny_bundle: Path) -> None:
         done = load_with_gpu_runtime(tiny_bundle, "auto", "pretend")
         assert done.stdout.startswith("cpu cpu-fp32 ")
-        assert (
-            "WARNING device auto: cuda does not start, running on the CPU: CUDAExecutionProvider needs " in done.stderr
-        )
+        assert "WARNING device auto: cuda does not start: device 'cuda' needs " in done.stderr
         assert "libcuda.so.1" in done.stderr
 
     def test_auto_runs_on_the_cpu_where_the_bundle_has_nothing_for_a_gpu(self) -> None:
         default = ROOT / "runtime" / "spladert" / "default_model"  # int8 for the CPU, and nothing else
         done = load_with_gpu_runtime(default, "auto", "pretend")
         assert done.stdout.startswith("cpu cpu-int8 ")
-        assert "WARNING device auto: running on the CPU: the bundle has no variant for cuda" in done.stderr
+        assert "WARNING device auto: not on cuda: the bundle has no variant for cuda" in done.stderr
 
     def test_cuda_is_an_error_that_names_the_libraries(self, tiny_bundle: Path) -> None:
         done = load_with_gpu_runtime(tiny_bundle, "cuda")
-        assert done.stdout.startswith("DeviceError: CUDAExecutionProvider needs ")
+        assert done.stdout.startswith("DeviceError: device 'cuda' needs ")
         assert "libcuda.so.1" in done.stdout
         assert "libcuda comes with the NVIDIA driver" in done.stdout
 
@@ -343,6 +346,6 @@ class TestOnnxruntimeGpuWithoutGpu:
         manifest = dataclasses.replace(opened.manifest, variants=(variant,))
         (copy / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
         done = load_with_gpu_runtime(copy, "tensorrt")
-        assert done.stdout.startswith("DeviceError: TensorrtExecutionProvider needs ")
+        assert done.stdout.startswith("DeviceError: device 'tensorrt' needs ")
         assert "libnvinfer.so." in done.stdout
         assert "pip install 'tensorrt-cu" in done.stdout

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from spladert.evaluation import (
 )
 from spladert.evaluation.retrieval import search
 from spladert.evaluation.terms import is_noise
+from spladert.tokenizer import TokenizedTexts
 
 TERMS = ROOT / "benchmarks" / "terms_ko.jsonl"
 
@@ -252,8 +255,10 @@ class Words:
         assert len(texts) == len(self.rows)
         return self.rows
 
-    def tokenize(self, text: str) -> list[int]:
-        return [self.vocabulary.index(token) for token in text.split()]
+    def tokenize_batch(self, texts: Sequence[str], *, special_tokens: bool) -> Any:
+        assert not special_tokens
+        rows = [[self.vocabulary.index(token) for token in text.split()] for text in texts]
+        return TokenizedTexts(rows, np.zeros(len(rows), np.bool_))
 
     def decode(self, vector: SparseVector, top_k: int) -> list[tuple[str, float]]:
         return [(self.vocabulary[i], w) for i, w in vector.to_dict().items()][:top_k]
