@@ -113,7 +113,8 @@ static inline Floats gelu(Floats x) {
   static const float coefficients[10] = {1.569060637e-01f,  -7.718508245e-02f, 5.463610127e-02f, -4.024615529e-02f,
                                          2.886919337e-02f,  -1.845850797e-02f, 9.626351572e-03f, -6.091541915e-03f,
                                          4.980802232e-03f,  -1.927613967e-03f};
-  const Floats t = minimum(maximum(x, all(-4.5f)), all(4.5f));
+  x = maximum(x, all(-4.5f));  // below, it is -2e-5 and less
+  const Floats t = minimum(x, all(4.5f));
   const Floats u = multiply_add(t * t, all(2.f / 20.25f), all(-1.f));
   Floats p = all(coefficients[9]);
 #pragma GCC unroll 9
