@@ -31,6 +31,7 @@ class NativeEngine:
     def __init__(
         self,
         abi: Any,
+        library: Any,
         encoder: Encoder,
         mappings: Sequence[mmap.mmap],
         *,
@@ -41,6 +42,16 @@ class NativeEngine:
     ) -> None:
         """Pack the encoder's weights.
 
+        Args:
+            abi: `spladert_kernels.abi`, the C interface.
+            library: what `abi.load_library` gives.
+            encoder: what to run.
+            mappings: the files that the encoder's arrays are mapped from, none where they lie in memory.
+            max_length: the most tokens of a text.
+            isa: an instruction set by name; None is SPLADERT_ISA of the environment, else the best that runs here.
+            threads: threads of one batch; 0 is one a physical core.
+            spin: let threads spin for a moment before they sleep.
+
         Raises:
             DeviceError: the instruction set does not run here, or its self-test fails.
         """
@@ -48,7 +59,7 @@ class NativeEngine:
         self.providers: tuple[str, ...] = ()
         self.top_k = encoder.top_k
         self._abi = abi
-        self._library: Any = abi.load_library()
+        self._library = library
         self._kept = _Description(abi, encoder, max_length, mapped=bool(mappings))
         self._mappings = mappings
         error = ctypes.create_string_buffer(abi.ERROR_SIZE)
