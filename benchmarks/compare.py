@@ -1,9 +1,9 @@
 """Latency, throughput, memory and start-up of several engines on the same texts, each in processes of its own.
 
     python3 -m venv .venv-bench && .venv-bench/bin/pip install torch==2.13.0 -e '.[cpu,bench]'
-    python benchmarks/make_checkpoint.py CHECKPOINT
+    python -m benchmarks.make_checkpoint CHECKPOINT
     spladert export CHECKPOINT BUNDLE --precision fp32 --precision int8 --precision int4 --allow-loss
-    .venv-bench/bin/python benchmarks/compare.py CHECKPOINT BUNDLE --json benchmarks/results/cpu.json \
+    .venv-bench/bin/python -m benchmarks.compare CHECKPOINT BUNDLE --json benchmarks/results/cpu.json \
         --plots benchmarks/results
 
 The environment of the peers is one of its own, since optimum's exporter needs transformers before version 5, and the
@@ -30,15 +30,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from suite.agreement import agreement
-from suite.checkpoint import portable
-from suite.engines import engine_names
-from suite.machine import describe_machine, usable_cores
-from suite.plots import draw
-from suite.processes import Launcher, run_module
-from suite.results import summarize
-from suite.tables import report
-from suite.workload import SHAPES, make_workload
+from benchmarks.suite.agreement import agreement
+from benchmarks.suite.checkpoint import portable
+from benchmarks.suite.engines import engine_names
+from benchmarks.suite.machine import describe_machine, usable_cores
+from benchmarks.suite.plots import draw
+from benchmarks.suite.processes import Launcher, run_module
+from benchmarks.suite.results import summarize
+from benchmarks.suite.tables import report
+from benchmarks.suite.workload import SHAPES, make_workload
 
 MEASURES = ("floors", "agreement", "shapes", "mix")
 
@@ -178,7 +178,9 @@ def main(args: argparse.Namespace) -> int:
         able = ready(launcher, chosen, content)
         if "floors" in args.measures:
             say("floors")
-            content["floors"] = run_module(sys.executable, "suite.floors", str(args.threads), threads=args.threads)
+            content["floors"] = run_module(
+                sys.executable, "benchmarks.suite.floors", str(args.threads), threads=args.threads
+            )
             if "failed" in content["floors"]:
                 content["not_run"]["floors"] = content["floors"]["failed"]
                 content["floors"] = None

@@ -1,10 +1,10 @@
 """All there is to measure on an NVIDIA GPU, in one run: first that the results are right, then how fast they come.
 
     pip install '.[gpu,export]' 'onnxruntime-gpu[cuda,cudnn]' 'tensorrt-cu13>=10,<11'
-    python benchmarks/make_checkpoint.py /tmp/checkpoint
+    python -m benchmarks.make_checkpoint /tmp/checkpoint
     spladert export /tmp/checkpoint /tmp/bundle --precision fp32 --precision fp16 \
         --precision tensorrt-fp16 --precision tensorrt-int8 --allow-loss
-    python benchmarks/gpu.py /tmp/checkpoint /tmp/bundle --json gpu.json
+    python -m benchmarks.gpu /tmp/checkpoint /tmp/bundle --json gpu.json
 
 (tensorrt-cu12 where onnxruntime-gpu is built for CUDA 12.) It
 
@@ -26,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def measure_floors(torch: Any) -> Floors:
     """A copy of 2 GiB and a product of 8,192 x 8,192 fp16 matrices, each the best of 20."""
 
     def best(run: Callable[[], Any]) -> float:
-        seconds = []
+        seconds: list[float] = []
         for _ in range(WARM_UPS):
             start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             start.record()
@@ -232,7 +233,7 @@ def table(results: dict[str, Any], floor_ms: float) -> str:
 
 def main(args: argparse.Namespace) -> None:
     torch = require_cuda()
-    from gpu_head import measure_head
+    from benchmarks.gpu_head import measure_head
     from spladert import SparseEncoder
 
     encoder = SparseEncoder.load(args.bundle, device="cpu", precision="fp32")
@@ -253,7 +254,7 @@ def main(args: argparse.Namespace) -> None:
     makers: dict[str, tuple[str, Callable[[], Encode]]] = {
         f"spladert {v.target} {v.precision}": (
             v.precision,
-            lambda v=v: spladert_engine(args.bundle, v.target if v.target != "cpu" else "cuda", v.precision),
+            partial(spladert_engine, args.bundle, v.target if v.target != "cpu" else "cuda", v.precision),
         )
         for v in manifest.variants
         if v.target != "cpu" or v.precision == "fp32"
@@ -261,9 +262,7 @@ def main(args: argparse.Namespace) -> None:
     for name, compiled in (("torch fp16 eager", False), ("torch fp16 compiled", True)):
         makers[name] = (
             "fp16",
-            lambda compiled=compiled: torch_engine(
-                torch, args.checkpoint, manifest.max_length, manifest.top_k, compiled=compiled
-            ),
+            partial(torch_engine, torch, args.checkpoint, manifest.max_length, manifest.top_k, compiled=compiled),
         )
     engines, results = check(makers, probes, expected)
     if wrong := [name for name, result in results.items() if result.get("wrong")]:
@@ -309,11 +308,11 @@ def measure(
     """Time each engine and add what was found to its result."""
     for name, encode in engines.items():
         print(f"timing {name}", file=sys.stderr)
-        results[name]["latency_ms"] = asdict(percentiles(time_calls(lambda e=encode: e(query), LATENCY_RUNS)))
+        results[name]["latency_ms"] = asdict(percentiles(time_calls(partial(encode, query), LATENCY_RUNS)))
         rates = {}
         for batch in BATCHES:
             part = texts[:batch]
-            taken = time_calls(lambda e=encode, p=part: e(p), BATCH_RUNS)
+            taken = time_calls(partial(encode, part), BATCH_RUNS)
             rates[batch] = batch / statistics.median(taken) * 1e3
         batch = max(rates, key=lambda size: rates[size])
         results[name]["texts_per_second"] = rates

@@ -1,6 +1,6 @@
 """Peak memory of an engine by the number of texts of one call, each in a process of its own.
 
-    python benchmarks/memory.py CHECKPOINT BUNDLE [--engines 'spladert cpu-int8,pytorch'] [--texts-of-a-call 1,32,256]
+    python -m benchmarks.memory CHECKPOINT BUNDLE [--engines 'spladert cpu-int8,pytorch'] [--texts-of-a-call 1,32,256]
 
 The texts have the model's maximum length. Engines are those of compare.py that need no preparation; by default
 spladert's variants for CPU.
@@ -14,11 +14,11 @@ import os
 import tempfile
 from pathlib import Path
 
-from suite.checkpoint import portable
-from suite.engines import engine_names
-from suite.machine import usable_cores
-from suite.processes import Launcher
-from suite.workload import make_workload
+from benchmarks.suite.checkpoint import portable
+from benchmarks.suite.engines import engine_names
+from benchmarks.suite.machine import usable_cores
+from benchmarks.suite.processes import Launcher
+from benchmarks.suite.workload import make_workload
 
 
 def main(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""What the machine can do at best, measured: `python -m suite.floors THREADS` prints JSON.
+"""What the machine can do at best, measured: `python -m benchmarks.suite.floors THREADS` prints JSON.
 
 No engine can be faster than its weights can be read, nor than its products can be computed. Every rate is the best of
 several repetitions, by the best of the libraries that are there.
@@ -64,7 +64,7 @@ def onnx_gemm(threads: int, kind: str, side: int = SIDE) -> float:
     if kind == "fp32":
         left: Any = rng.standard_normal((side, side), dtype=np.float32)
         left_type = TensorProto.FLOAT
-        constants = {"b": rng.standard_normal((side, side), dtype=np.float32)}
+        constants: dict[str, Any] = {"b": rng.standard_normal((side, side), dtype=np.float32)}
         node = helper.make_node("MatMul", ["a", "b"], ["y"])
     else:
         (left_np, left_type, left_range), (right_np, _, right_range) = types[kind[0]], types[kind[2]]

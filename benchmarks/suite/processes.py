@@ -13,13 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent  # the folder that `suite` is imported from
+ROOT = Path(__file__).parent.parent.parent  # the folder that `benchmarks` is imported from
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """Runs tasks of `suite.worker`. `common` is the part of the spec that all tasks share; `pythons` names the
-    interpreter of an engine where it is not this one."""
+    """Runs tasks of the worker, each in a process of its own.
+
+    Attributes:
+        common: the part of the spec that all tasks share.
+        pythons: the interpreter of an engine, by its name, where it is not this one.
+    """
 
     common: Mapping[str, Any]
     pythons: Mapping[str, str] = field(default_factory=dict)
@@ -31,21 +35,19 @@ class Launcher:
             json.dump({**self.common, "task": task, "engine": engine, "started": started, **more}, file)
             file.flush()
             python = self.pythons.get(engine, sys.executable)
-            return run_module(python, "suite.worker", file.name, threads=int(self.common["threads"]))
+            return run_module(python, "benchmarks.suite.worker", file.name, threads=int(self.common["threads"]))
 
 
 def run_module(python: str, module: str, argument: str, *, threads: int) -> dict[str, Any]:
     """The JSON object that `python -m module argument` prints last, or {"failed": its last line of stderr}."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = {
         **os.environ,
-        "PYTHONPATH": path,
         "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "true",
         "HF_HUB_OFFLINE": "1",
     }
     done = subprocess.run(
-        [python, "-m", module, argument], capture_output=True, text=True, check=False, env=environment
+        [python, "-m", module, argument], capture_output=True, text=True, check=False, env=environment, cwd=ROOT
     )
     if done.returncode:
         print(done.stderr[-3000:], file=sys.stderr)

@@ -1,4 +1,4 @@
-"""One engine in a process of its own: `python -m suite.worker SPEC`, SPEC a JSON file. The result is the last line.
+"""One engine in a process of its own: `python -m benchmarks.suite.worker SPEC`, SPEC a JSON file. Prints JSON last.
 
 Nothing is imported before the first vector that the engine does not import itself, so that its start is its own.
 """

@@ -72,8 +72,8 @@ def load_checkpoint(source: str, revision: str | None, max_length: int) -> Check
     if Path(source).exists() and revision is not None:
         raise ExportError(f"revision {revision!r} is for hub ids, and {source} is a folder; leave it out")
     level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         model, report = AutoModelForMaskedLM.from_pretrained(
             source,
@@ -97,7 +97,7 @@ def load_checkpoint(source: str, revision: str | None, max_length: int) -> Check
             raise ExportError(f"{source} has no tokenizer that loads: {_first_lines(error)}") from error
     finally:
         transformers_logging.set_verbosity(level)
-        transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers_logging.enable_progress_bar()
     checkpoint = Checkpoint(model.eval(), tokenizer, source, revision or getattr(model.config, "_commit_hash", None))
     _refuse(checkpoint, report, max_length)
     return checkpoint

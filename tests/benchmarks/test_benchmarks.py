@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -13,20 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.suite.agreement import agreement, heaviest
+from benchmarks.suite.engines import PEERS, engine, engine_names
+from benchmarks.suite.floors import bandwidth_gb_s, best_seconds, floor_ms
+from benchmarks.suite.machine import peak_memory_mb, versions
+from benchmarks.suite.plots import draw
+from benchmarks.suite.processes import Launcher
+from benchmarks.suite.results import percentile, summarize, summarize_samples
+from benchmarks.suite.tables import report
+from benchmarks.suite.worker import sample
+from benchmarks.suite.workload import LENGTHS, SHAPES, Workload, make_workload, mix_batches, texts_by_length
 from support.paths import ROOT
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-from suite.agreement import agreement, heaviest
-from suite.engines import PEERS, engine, engine_names
-from suite.floors import bandwidth_gb_s, best_seconds, floor_ms
-from suite.machine import peak_memory_mb, versions
-from suite.plots import draw
-from suite.processes import Launcher
-from suite.results import percentile, summarize, summarize_samples
-from suite.tables import report
-from suite.worker import sample
-from suite.workload import LENGTHS, SHAPES, Workload, make_workload, mix_batches, texts_by_length
 
 CHECKPOINT = ROOT / "training" / "korean-splade-small"
 BUNDLE = ROOT / "runtime" / "spladert" / "default_model"
@@ -251,16 +247,13 @@ def test_compare_from_end_to_end(tmp_path: Path, sentences: Path) -> None:
     pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
     results = tmp_path / "results.json"
     command = [
-        sys.executable, str(ROOT / "benchmarks" / "compare.py"), str(CHECKPOINT), str(BUNDLE),
+        sys.executable, "-m", "benchmarks.compare", str(CHECKPOINT), str(BUNDLE),
         "--engines", "pytorch,spladert cpu-int8,openvino bf16", "--measures", "agreement,shapes,mix",
         "--shapes", "1 x 8,8 x 8", "--seconds", "0.02", "--rounds", "1", "--mix-texts", "40", "--threads", "1",
         "--texts", str(sentences), "--work", str(tmp_path / "work"), "--json", str(results),
     ]  # fmt: skip
-    path = os.pathsep.join(filter(None, [str(ROOT / "runtime"), os.environ.get("PYTHONPATH")]))
     for rounds in (1, 2):  # the second call goes on with the first one's file
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         content = json.loads(results.read_text(encoding="utf-8"))
         assert content["rounds"] == rounds
@@ -275,5 +268,5 @@ def test_compare_from_end_to_end(tmp_path: Path, sentences: Path) -> None:
         assert figures["cold_start_s"] > 0
         assert f"| {name} |" in done.stdout
     assert str(ROOT) not in json.dumps(content)
-    done = subprocess.run([*command, "--mix-texts", "39"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--mix-texts", "39"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert "was made with another settings (mix_texts)" in done.stderr

@@ -14,14 +14,14 @@ import pytest
 from spladert import SparseEncoder, SparseVector
 from support.paths import ROOT
 
-torch = pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
+pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 pytest.importorskip("onnx", reason="needs the export extra: pip install 'spladert[export]'")
-ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'spladert[cpu]'")
 
-BENCHMARKS = ROOT / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-import gpu  # noqa: E402
-import gpu_head  # noqa: E402
+import onnxruntime as ort
+import torch
+
+from benchmarks import gpu, gpu_head
 
 
 def vector(**entries: float) -> SparseVector:
@@ -32,8 +32,8 @@ def vector(**entries: float) -> SparseVector:
 def test_without_a_gpu_it_says_so() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "checkpoint", "bundle"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": ""})
+    command = [sys.executable, "-m", "benchmarks.gpu", "checkpoint", "bundle"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 1
     assert done.stderr.startswith("no CUDA device here: run this on a machine with an NVIDIA GPU")
 
@@ -154,9 +154,8 @@ def test_the_cost_of_tiles_is_relative_to_the_fused_kernel() -> None:
 
 
 FUSED = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import torch, gpu_head
+import torch
+from benchmarks import gpu_head
 for tokens, batch, width, vocabulary in ((16, 3, 96, 300), (64, 2, 70, 129)):
     states = torch.randn(tokens, batch, width).half()
     weight = torch.from_numpy(gpu_head.head_weight(width, vocabulary)).half()
@@ -171,6 +170,6 @@ def test_the_fused_kernel_computes_the_pooled_logits() -> None:
     """In Triton's interpreter, which needs no GPU."""
     pytest.importorskip("triton", reason="Triton is not installed; PyTorch's CUDA builds bring it")
     environment = os.environ | {"TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-c", FUSED, str(BENCHMARKS)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    command = [sys.executable, "-c", FUSED]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=ROOT)
     assert done.stdout.strip() == "right", done.stderr
