@@ -208,7 +208,7 @@ class SparseEncoder:
             split_special_tokens=split_special_tokens,
         )
         if side == "query" and self._query_table is not None:
-            vectors = self._look_up(tokenized, top_k)
+            vectors = self.look_up(tokenized, top_k)
         else:
             with _progress(len(tokenized), show_progress) as counted:
                 results = counted(self.run(tokenized.input_ids, batch_size=batch_size))
@@ -289,6 +289,18 @@ class SparseEncoder:
             results, len(tokenized), self.manifest.vocabulary_size, top_k=top_k, truncated=truncated
         )
 
+    def look_up(self, tokenized: TokenizedTexts, top_k: int | None = None) -> SparseVectors:
+        """Instead of the second and third stage, for queries of a bundle with a `query_table`: their tokens' weights.
+
+        Raises:
+            InputError: the bundle has no such table, or `top_k` is out of range.
+        """
+        if self._query_table is None:
+            raise InputError("this bundle has no table of query weights; run its queries through the model")
+        self._check_top_k(top_k)
+        truncated = int(tokenized.truncated.sum())
+        return look_up(self._query_table, tokenized.input_ids, top_k or self.manifest.top_k, truncated)
+
     @overload
     def decode(self, vectors: SparseVector, top_k: int | None = None) -> list[tuple[str, float]]: ...
     @overload
@@ -334,12 +346,6 @@ class SparseEncoder:
                 f"top_k is {top_k!r}; this bundle gives 1 to {self.manifest.top_k} "
                 "(spladert export --top-k makes one with more)"
             )
-
-    def _look_up(self, tokenized: TokenizedTexts, top_k: int | None) -> SparseVectors:
-        assert self._query_table is not None
-        self._check_top_k(top_k)
-        truncated = int(tokenized.truncated.sum())
-        return look_up(self._query_table, tokenized.input_ids, top_k or self.manifest.top_k, truncated)
 
 
 def _load_again(
