@@ -87,13 +87,12 @@ def test_queries_and_documents_are_told_apart(tiny_bundle: Path, tmp_path: Path)
     np.save(folder / "query_table.npy", table)
     raw = json.loads((folder / "spladert.json").read_text(encoding="utf-8"))
     path = folder / "query_table.npy"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     raw |= {
         "schema_version": 2,
         "requires": ["prompts", "query-table"],
         "prompts": {"document": "문서: "},
-        "query_table": dataclasses.asdict(
-            BundleFile(path.name, path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
-        ),
+        "query_table": dataclasses.asdict(BundleFile(path.name, path.stat().st_size, digest)),
     }
     (folder / "spladert.json").write_text(json.dumps(raw), encoding="utf-8")
     with SparseEncoder.load(folder, threads=1) as encoder, running(encoder) as client:

@@ -46,7 +46,6 @@ def create_app(encoder: SparseEncoder, options: ServerOptions | None = None) -> 
         lifespan=lifespan,
         docs_url=None,  # FastAPI's documentation pages load scripts from an outside host
         redoc_url=None,
-        max_body_size=options.max_body,
     )
     for router in (tei_routes(service), encode_routes(service), operation_routes(service)):
         app.include_router(router)

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .metrics import Metrics
 from .options import ServerOptions
-from .refusals import RefusalError, unauthorized, unsupported
+from .refusals import RefusalError, too_large, unauthorized, unsupported
 
 # Open without the API key: what probes and scrapers call, and the page, which asks for the key itself.
 PUBLIC = frozenset({"/", "/health", "/health/live", "/health/ready", "/metrics", "/openapi.json"})
@@ -20,10 +20,10 @@ PUBLIC_FOLDER = "/page/"
 
 
 class Guard:
-    """Lets no request pass without the API key, compressed, or with a body that does not end."""
+    """Lets no request pass without the API key, compressed, or with a body that is too large or does not end."""
 
     def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
-        self._app, self._seconds = app, options.receive_timeout
+        self._app, self._seconds, self._most = app, options.receive_timeout, options.max_body
         self._key = None if options.api_key is None else f"Bearer {options.api_key}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,10 +36,10 @@ class Guard:
             await refusal.response()(scope, receive, send)
             return
         deadline = asyncio.get_running_loop().time() + self._seconds
-        complete = False
+        complete, size = False, 0
 
         async def received() -> Message:
-            nonlocal complete
+            nonlocal complete, size
             if complete:
                 return await receive()
             try:
@@ -49,6 +49,9 @@ class Guard:
                 text = f"the body did not arrive in {self._seconds:g} seconds; send it again"
                 raise HTTPException(408, text, {"Connection": "close"}) from None
             complete = not message.get("more_body", False)
+            size += len(message.get("body", b""))
+            if size > self._most:
+                raise HTTPException(413, self._over, {"Connection": "close"})
             return message
 
         await self._app(scope, received, send)
@@ -62,6 +65,13 @@ class Guard:
         encoding = headers.get("content-encoding", "identity")
         if encoding != "identity":  # so that a small body cannot unpack into a large one
             raise unsupported(f"the body has Content-Encoding {encoding!r}; send it uncompressed")
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._most:
+            raise too_large(self._over)
+
+    @property
+    def _over(self) -> str:
+        return f"the body is larger than {self._most} bytes; send fewer texts a request"
 
 
 class Measure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import cast
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -157,10 +158,10 @@ def _many(inputs: str | list[int] | list[str | list[int]]) -> list[str | list[in
     """The inputs of text-embeddings-inference, where one text may come without a list around it."""
     if isinstance(inputs, str) or (inputs and isinstance(inputs[0], int)):
         return [inputs]
-    return inputs
+    return cast("list[str | list[int]]", inputs)
 
 
 def _rows(ids: list[int] | list[list[int]]) -> list[list[int]]:
     if ids and isinstance(ids[0], int):
         return [ids]
-    return ids
+    return cast("list[list[int]]", ids)
