@@ -36,6 +36,7 @@ def make_fp32(folder: Path, checkpoint: Checkpoint, manifest: Manifest, progress
     progress("trace")
     graph = trace(
         checkpoint.model,
+        head=checkpoint.head,
         max_length=manifest.max_length,
         top_k=manifest.top_k,
         excluded=manifest.excluded_token_ids,

@@ -43,7 +43,7 @@ def export(
     out: str | Path,
     *,
     revision: str | None = None,
-    max_length: int = 64,
+    max_length: int | None = None,
     top_k: int = 256,
     exclude_special_tokens: bool = False,
     precisions: Sequence[str] = ("fp32",),
@@ -59,7 +59,8 @@ def export(
         source: a hub id or a local folder, for `AutoModelForMaskedLM` and `AutoTokenizer`.
         out: the folder to make; it appears whole or not at all.
         revision: branch, tag or commit of a hub id.
-        max_length: most tokens of a text, special tokens included; longer texts are cut.
+        max_length: most tokens of a text, special tokens included; longer texts are cut. None is what sentence-
+            transformers' files in the checkpoint say, else 64.
         top_k: most entries of a vector; at most the vocabulary.
         exclude_special_tokens: give the tokenizer's special tokens weight 0 (the card keeps them).
         precisions: the variants to make, of "fp32", "int8" and "int4" (CPU), "fp16" and "bf16" (CUDA), "tensorrt-fp16"
@@ -79,8 +80,8 @@ def export(
     unknown = [name for name in precisions if name not in PRECISIONS]
     if unknown or not precisions:
         raise ExportError(f"precision {unknown[0] if unknown else None!r} is not known; use {' or '.join(PRECISIONS)}")
-    if not (isinstance(max_length, int) and isinstance(top_k, int) and max_length > 0 and top_k > 0):
-        raise ExportError(f"max_length is {max_length!r} and top_k {top_k!r}; give integers of at least 1")
+    if not isinstance(top_k, int) or top_k < 1:
+        raise ExportError(f"top_k is {top_k!r}; give an integer of at least 1")
     # What can be wrong with the arguments is found before the long part.
     texts = _read_calibration(Path(calibration)) if set(precisions) != {"fp32"} else ()
     if evaluate is not None:
@@ -90,7 +91,7 @@ def export(
         progress("load checkpoint")
         checkpoint = load_checkpoint(str(source), revision, max_length)
         options = Options(
-            max_length=max_length,
+            max_length=checkpoint.lengths.max_length,
             top_k=min(top_k, checkpoint.vocabulary_size),
             exclude_special_tokens=exclude_special_tokens,
             precisions=tuple(dict.fromkeys(precisions)),
@@ -139,14 +140,13 @@ def _gate(fp32: SparseEncoder, checkpoint: Checkpoint, options: Options, progres
 def _manifest(folder: Path, checkpoint: Checkpoint, options: Options) -> Manifest:
     """The manifest, still without variants."""
     special = tuple(sorted({int(i) for i in checkpoint.tokenizer.all_special_ids}))
-    pad_token_id = checkpoint.tokenizer.pad_token_id
     packages = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
     return Manifest(
         source=checkpoint.describe(),
         max_length=options.max_length,
         top_k=options.top_k,
         vocabulary_size=checkpoint.vocabulary_size,
-        pad_token_id=0 if pad_token_id is None else int(pad_token_id),
+        pad_token_id=checkpoint.pad_token_id,
         special_token_ids=special,
         excluded_token_ids=special if options.exclude_special_tokens else (),
         tokenizer=describe_file(folder / "tokenizer.json"),

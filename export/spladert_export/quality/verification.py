@@ -15,7 +15,7 @@ from .reference import encode_reference
 
 MOST_WEIGHT_ERROR = 1e-4  # an fp32 graph further from PyTorch than this is wrong, not rounded
 
-# Short, long, empty, cut, several scripts: what a graph is checked on before a bundle is written.
+# Short, long, empty, several scripts: what a graph is checked on before a bundle is written, beside a text that is cut.
 CHECK_TEXTS = (
     "당뇨병 치료 방법",
     "손해배상 청구 소송에서 위자료는 어떻게 산정되나요?",
@@ -24,8 +24,8 @@ CHECK_TEXTS = (
     "The quick brown fox jumps over the lazy dog, 42 times.",
     "인공지능과 데이터 🙂 — sparse retrieval, 検索, поиск",
     "계약서에 서명하기 전에 확인해야 할 약관과 계약금, 해지 조건을 알려 주세요. " * 3,
-    "길이가 한도를 넘는 글은 잘린다. beyond the limit a text is cut. " * 60,
 )
+LONG_TEXT = "길이가 한도를 넘는 글은 잘린다. beyond the limit a text is cut. "  # 12 words, so at least as many tokens
 
 
 def verify(encoder: SparseEncoder, checkpoint: Checkpoint, texts: Sequence[str], *, chunk: int = 32) -> Fidelity:
@@ -51,19 +51,22 @@ def _chunks(
     manifest = encoder.manifest
     for start in range(0, len(texts), chunk):
         part = texts[start : start + chunk]
-        reference = encode_reference(checkpoint, part, manifest.max_length)
+        reference = encode_reference(
+            checkpoint, part, manifest.max_length, prompt=checkpoint.prompts.get("default", "")
+        )
         reference[:, list(manifest.excluded_token_ids)] = 0
         yield encoder.encode(part), reference.numpy()
 
 
 def check_fp32(encoder: SparseEncoder, checkpoint: Checkpoint) -> Fidelity:
-    """Compare on `CHECK_TEXTS`, in one padded batch and one by one; the worse report is returned.
+    """Compare on `CHECK_TEXTS` and one that is cut, in one padded batch and one by one; the worse report is returned.
 
     Raises:
         ExportError: a weight differs by more than `MOST_WEIGHT_ERROR`, or there are none to compare.
     """
-    together = verify(encoder, checkpoint, CHECK_TEXTS, chunk=len(CHECK_TEXTS))
-    alone = verify(encoder, checkpoint, CHECK_TEXTS, chunk=1)
+    texts = (*CHECK_TEXTS, LONG_TEXT * (encoder.manifest.max_length // len(LONG_TEXT.split()) + 1))
+    together = verify(encoder, checkpoint, texts, chunk=len(texts))
+    alone = verify(encoder, checkpoint, texts, chunk=1)
     worst = max(together, alone, key=lambda report: report.max_weight_error)
     if not worst.max_weight_error <= MOST_WEIGHT_ERROR:  # NaN fails too
         raise ExportError(

@@ -28,7 +28,7 @@ from ..files import (
 from ..files.readers import INPUT_FORMATS
 from ..files.sinks import FORMATS
 from .options import Runtime, runtime_options, stderr_console
-from .show import show_vectors
+from .show import show_vectors, truncation
 
 if TYPE_CHECKING:
     from ..encoder import SparseEncoder
@@ -110,7 +110,8 @@ def encode_command(
         raise click.UsageError("give TEXTs, or a file with --input (- for standard input), one of them")
     shown = texts and output == "-" and output_format is None and not tokens and sys.stdout and sys.stdout.isatty()
     if shown:
-        show_vectors(runtime.load(model), texts, top_k)
+        with runtime.load(model) as encoder:
+            show_vectors(encoder, texts, top_k)
         return
     destination = Destination.of(output, output_format, overwrite=overwrite)
     made = FORMATS[destination.format]
@@ -119,8 +120,10 @@ def encode_command(
     if input_path is not None and destination.replaces(input_path):
         raise click.UsageError("--input and --output are the same file")
     made.require()
-    with _records(texts, input_path, input_format, Fields(text_fields, id_field)) as (records, source):
-        encoder = runtime.load(model)
+    with (
+        _records(texts, input_path, input_format, Fields(text_fields, id_field)) as (records, source),
+        runtime.load(model) as encoder,
+    ):
         job = Job.of(encoder, format=destination.format, top_k=top_k, tokens=tokens)
         live = source is not None and source.live and destination.place is None
         options = RunOptions(runtime.batch_size, skip_errors, patience=PATIENCE if live else None)
@@ -153,7 +156,9 @@ def _encode(
     with destination.open(vocabulary, _report_skipped) as sink:
         try:
             if source is None:
-                encode_records(encoder, records, sink, job, options)
+                summary = encode_records(encoder, records, sink, job, options)
+                if summary.truncated:
+                    click.echo(truncation(summary.truncated, encoder), err=True)
                 return
             with _progress(source) as advance:
                 summary = encode_records(
@@ -174,6 +179,8 @@ def _report(summary: Summary, seconds: float, encoder: SparseEncoder, destinatio
     line += (
         f", {seconds:.1f} s ({done_now / max(seconds, 1e-9):,.0f} a second, {encoder.variant.name} on {encoder.device})"
     )
+    if summary.truncated:
+        line += f"; {truncation(summary.truncated, encoder)}"
     if summary.errors:
         where = destination.place.errors if destination.place is not None else "above"
         line += f"; {summary.errors:,} bad lines skipped, see {where}"

@@ -95,20 +95,30 @@ class Progress:
     Attributes:
         records: records of the input that are done, bad ones included.
         errors: how many of them were bad.
+        truncated: how many texts were cut, for they were longer than the model takes.
         digest: digest of those records.
     """
 
     records: int = 0
     errors: int = 0
+    truncated: int = 0
     digest: str = ""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a finished job did: texts encoded in all, bad records skipped, records that an earlier run had done."""
+    """What a finished job did, interrupted runs of it included.
+
+    Attributes:
+        texts: texts encoded.
+        errors: bad records skipped.
+        truncated: texts that were cut, for they were longer than the model takes.
+        resumed: records that an interrupted run had done.
+    """
 
     texts: int
     errors: int
+    truncated: int
     resumed: int
 
 

@@ -26,7 +26,7 @@ def write(destination: Destination, bad: list[BadRecord] | None = None) -> list[
         sink.resume(job)
         sink.write(records_of([1]), sparse_vectors([{5: 2.5}]))
         sink.reject(bad or [])
-        sink.commit(Progress(1 + len(bad or []), len(bad or []), "digest"))
+        sink.commit(Progress(1 + len(bad or []), len(bad or []), 0, "digest"))
         sink.finish()
     return skipped
 

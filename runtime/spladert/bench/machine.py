@@ -1,7 +1,4 @@
-"""What the figures depend on: the CPU and its instruction sets, and the versions of packages.
-
-Workers import this module before their engine is timed, so it imports spladert only where that is asked for.
-"""
+"""What the figures depend on: the CPU and its instruction sets, and the versions of packages."""
 
 from __future__ import annotations
 
@@ -10,26 +7,22 @@ import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from ..engine.machine import instruction_sets, usable_cores
 
 
-def describe_machine() -> dict[str, object]:
-    """The CPU, its family and model numbers (virtual machines hide the name), cores and memory."""
-    from spladert.engine.machine import instruction_sets
-
+def describe_machine() -> dict[str, Any]:
+    """The CPU, its family and model numbers (virtual machines hide the name), usable cores and memory."""
     return {
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
         "family": _cpuinfo("cpu family"),
         "model": _cpuinfo("model"),
-        "cores": usable_cores(),
+        "cores": usable_cores()[0],
         "memory_gb": round(_memory_bytes() / 1e9, 1),
         "flags": instruction_sets(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
     }
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -53,7 +46,7 @@ def peak_memory_mb() -> float:
         for line in status.read_text(encoding="utf-8").splitlines():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) * 1024 / 1e6
-    import resource
+    import resource  # not on Windows
 
     unit = 1 if platform.system() == "Darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
