@@ -80,9 +80,7 @@ def make_encoder(shape: Shape, seed: int = 0) -> Encoder:
         )
         for number in range(shape.layers)
     )
-    high, low = (
-        rng.integers(-limit, limit + 1, (shape.vocabulary, hidden)).astype(np.int8) for limit in (64, 127)
-    )
+    high, low = (rng.integers(-limit, limit + 1, (shape.vocabulary, hidden)).astype(np.int8) for limit in (64, 127))
     table = Table(high, low, (rng.uniform(0.5, 1.5, shape.vocabulary) / (37 * math.sqrt(hidden))).astype(np.float32))
     return Encoder(
         layers=layers,
@@ -156,7 +154,9 @@ def to_bytes(x: Floats, to: Quantization) -> NDArray[np.uint8]:
 
 
 def gelu(x: Floats) -> Floats:
-    return np.array([value * 0.5 * math.erfc(-value / math.sqrt(2)) for value in x.ravel()], np.float32).reshape(x.shape)
+    return np.array([value * 0.5 * math.erfc(-value / math.sqrt(2)) for value in x.ravel()], np.float32).reshape(
+        x.shape
+    )
 
 
 def _attention(encoder: Encoder, layer: Layer, x: Floats) -> Floats:

@@ -21,7 +21,15 @@ ACTIVATIONS: dict[str, Activation] = {"Gelu": "gelu", "Relu": "relu"}
 HEAD_SIZES = (32, 64, 96, 128)
 LOW_STEP = 1 / 256
 # Operators that the encoder is made of; each one in the graph has to be met.
-COUNTED = ("LayerNormalization", "MatMulIntegerToFloat", "MatMul", "QGemm", "Attention", "RotaryEmbedding", *ACTIVATIONS)
+COUNTED = (
+    "LayerNormalization",
+    "MatMulIntegerToFloat",
+    "MatMul",
+    "QGemm",
+    "Attention",
+    "RotaryEmbedding",
+    *ACTIVATIONS,
+)
 
 
 class NotCoveredError(Exception):
@@ -129,7 +137,9 @@ class _Reader:
         """What a table is read by: ("position", the padding id or -1) or ("type", -1)."""
         above = self.graph.ancestors(value)
         kinds = Counter(node.op_type for node in above)
-        constants = [self.graph.constants[name] for node in above for name in node.inputs if name in self.graph.constants]
+        constants = [
+            self.graph.constants[name] for node in above for name in node.inputs if name in self.graph.constants
+        ]
         if kinds["GatherElements"] == 1:  # token types: a row of zeros, read by position
             gather = next(node for node in above if node.op_type == "GatherElements")
             rows = self._source(gather.inputs[0])

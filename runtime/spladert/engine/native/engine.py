@@ -64,9 +64,7 @@ class NativeEngine:
         self._mappings = mappings
         error = ctypes.create_string_buffer(abi.ERROR_SIZE)
         options = abi.Options(None if isa is None else isa.encode(), threads, SPIN_MICROSECONDS if spin else 0)
-        self._handle = self._library.spladert_create(
-            ctypes.byref(self._kept.model), ctypes.byref(options), error
-        )
+        self._handle = self._library.spladert_create(ctypes.byref(self._kept.model), ctypes.byref(options), error)
         if not self._handle:
             raise DeviceError(f"the compiled engine does not start: {error.value.decode()}")
         self._calls = 0
