@@ -136,7 +136,7 @@ def _records(
 ) -> Iterator[tuple[Iterator[Record | BadRecord], InputFile | None]]:
     """The records of the command line's texts, or of a file, with that file."""
     if input_path is None:
-        yield (Record(n, n, text) for n, text in enumerate(texts, start=1)), None
+        yield (Record(n, n, text, numbered=True) for n, text in enumerate(texts, start=1)), None
         return
     kind = input_format or format_of(input_path)
     with open_input(input_path) as source:

@@ -81,7 +81,7 @@ def format_of(path: str) -> str:
 def _read_text(stream: IO[bytes], fields: Fields, max_line_bytes: int) -> Iterator[Record | BadRecord]:
     for line in read_lines(stream, max_line_bytes):
         try:
-            yield Record(line.number, line.number, line.text(), size=len(line.raw))
+            yield Record(line.number, line.number, line.text(), size=len(line.raw), numbered=True)
         except UnreadableError as error:
             yield BadRecord(line.number, str(error), line.content)
 

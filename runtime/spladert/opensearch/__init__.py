@@ -7,6 +7,7 @@ from .entries import document_tokens, query_tokens
 from .index import Ceilings, Kind, index_body
 from .keys import Keys, Loss, keys_of, loss_of
 from .query import hybrid_body, query_body, query_clause, two_phase
+from .renumber import number_tokens, numbered_keys, read_numbers, settle_numbers
 
 __all__ = [
     "Ceilings",
@@ -18,8 +19,12 @@ __all__ = [
     "index_body",
     "keys_of",
     "loss_of",
+    "number_tokens",
+    "numbered_keys",
     "query_body",
     "query_clause",
     "query_tokens",
+    "read_numbers",
+    "settle_numbers",
     "two_phase",
 ]
