@@ -26,8 +26,14 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundle of `tiny_checkpoint`; tests that change it copy it first."""
+def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `tiny_checkpoint`, or the one that SPLADERT_TINY_BUNDLE names (support/make_bundle.py makes it).
+
+    Tests that change it copy it first.
+    """
+    if made := os.environ.get("SPLADERT_TINY_BUNDLE"):
+        return Path(made)
+    tiny_checkpoint: Path = request.getfixturevalue("tiny_checkpoint")
     from spladert_export import export
 
     return export(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny", top_k=64)

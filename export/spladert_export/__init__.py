@@ -12,7 +12,8 @@ if _missing:
     raise DependencyError(f"exporting needs {', '.join(_missing)}: pip install 'spladert[cpu,export]'")
 
 from .checkpoint import Support, supported  # noqa: E402
-from .pipeline import export  # noqa: E402
+from .pipeline import ExportReport, export  # noqa: E402
+from .quality.gate import Limits  # noqa: E402
 from .quality.verification import verify  # noqa: E402
 
-__all__ = ["Support", "export", "supported", "verify"]
+__all__ = ["ExportReport", "Limits", "Support", "export", "supported", "verify"]

@@ -1,138 +1,127 @@
-"""The texts that quantized variants are calibrated and measured on: those of the languages that a tokenizer is made for.
-
-Scales of activations that were seen on [UNK] and single bytes are wrong for text in the model's own language.
-"""
+"""What calibration texts show of a graph: the activations that its layers read, and how large its values get."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from tokenizers import Encoding
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from spladert import ExportError
+from spladert.engine.session import start_session
 
-FOLDER = Path(__file__).parent / "texts"
-MOST_TEXTS = 100  # of several languages together
+from .graph.edit import Floats, describe
 
+if TYPE_CHECKING:
+    import onnxruntime
 
-@dataclass(frozen=True)
-class Language:
-    """A list of texts in a language.
-
-    `tokens` is how many tokens a tokenizer that is made for the language, among others, takes a character of the list,
-    blanks not counted: what a tokenizer takes beyond it says that it cuts the language into crumbs.
-    """
-
-    code: str
-    name: str
-    tokens: float
-
-    def texts(self) -> tuple[str, ...]:
-        return tuple((FOLDER / f"{self.code}.txt").read_text(encoding="utf-8").splitlines())
-
-
-LANGUAGES = (
-    Language("en", "English", 0.27),
-    Language("ko", "Korean", 0.62),
-    Language("zh", "Chinese", 1.0),
-    Language("ja", "Japanese", 0.70),
-    Language("de", "German", 0.27),
-    Language("fr", "French", 0.30),
-    Language("es", "Spanish", 0.29),
-    Language("ru", "Russian", 0.28),
-)
-NEAR_BEST = 0.8  # of the best list's fit: lists that fit as well are taken too
-POOR = 0.6  # a fit or a coverage below this deserves a warning
+SAMPLE_ROWS = 512  # about as many rows kept of each activation, to measure quantization error on
+TOKENS_PER_BATCH = 512
+MOVES = ("Reshape", "Transpose")  # what they give is as large as what they take
 
 
 @dataclass(frozen=True)
-class CalibrationTexts:
-    """Texts and where they are from.
+class Observed:
+    """An activation over all calibration tokens, padding excluded.
 
     Attributes:
-        texts: one or more.
-        name: what to call them in messages and reports.
-        coverage: share of their characters that the tokenizer has tokens for; the others are [UNK] or bytes.
-        warning: what to say of them, None if all is well.
+        low: float32 [K], smallest value of each channel.
+        high: float32 [K], largest value of each channel.
+        rows: float32 [at most SAMPLE_ROWS, K], a random sample of its rows.
     """
 
-    texts: tuple[str, ...]
-    name: str
-    coverage: float
-    warning: str | None = None
+    low: Floats
+    high: Floats
+    rows: Floats
 
 
-def choose_texts(tokenizer: Any) -> CalibrationTexts:
-    """The lists of the languages that a tokenizer fits best, in turns where there are several."""
-    fits = {language: fit(tokenizer, language) for language in LANGUAGES}
-    best = max(fits.values())
-    chosen = [language for language in LANGUAGES if fits[language] >= best * NEAR_BEST]
-    turns = chain.from_iterable(zip_longest(*(language.texts() for language in chosen)))
-    texts = tuple(text for text in turns if text is not None)
-    if len(chosen) > 1:
-        texts = tuple(islice(texts, MOST_TEXTS))
-    name = f"the {' and '.join(language.name for language in chosen)} list{'s' if len(chosen) > 1 else ''}"
-    found = coverage(tokenizer, texts)
-    if min(best, found) < POOR:
-        return CalibrationTexts(texts, name, found, _poor(name, found))
-    return CalibrationTexts(texts, name, found)
+def observe(
+    model: ir.Model, activations: Sequence[ir.Value], folder: Path, token_ids: Sequence[Sequence[int]]
+) -> list[Observed]:
+    """Run an fp32 graph on the texts and observe some of its values, in their order; `model` is left as it was.
 
-
-def read_texts(path: Path, tokenizer: Any) -> CalibrationTexts:
-    """The lines of a file, empty ones left out.
-
-    Raises:
-        ExportError: the file cannot be read, is not UTF-8, or has no text.
+    `folder` is where the data of the graph is.
     """
+    names = [str(value.name) for value in activations]
+    probe = model.clone()
+    made = {str(value.name): value for node in probe.graph for value in node.outputs}
+    session = _start(probe, [made[name] for name in names], folder)
+    total = sum(map(len, token_ids))
+    random = np.random.default_rng(0)
+    low: dict[str, Floats] = {}
+    high: dict[str, Floats] = {}
+    rows: dict[str, list[Floats]] = defaultdict(list)
+    for input_ids in batches_without_padding(token_ids):
+        keep = random.random(input_ids.size) < SAMPLE_ROWS / total
+        for name, value in zip(names, session.run(names, _feeds(session, input_ids)), strict=True):
+            flat = value.reshape(-1, value.shape[-1])
+            low[name] = np.minimum(low.get(name, np.inf), flat.min(axis=0)).astype(np.float32)
+            high[name] = np.maximum(high.get(name, -np.inf), flat.max(axis=0)).astype(np.float32)
+            rows[name].append(flat[keep])
+    return [Observed(low[name], high[name], np.concatenate(rows[name])) for name in names]
+
+
+def largest_values(model: ir.Model, folder: Path, token_ids: Sequence[Sequence[int]]) -> dict[str, float]:
+    """max |x| of each floating value that a node of an fp32 graph makes, by its name; `model` is left as it was.
+
+    `folder` is where the data of the graph is.
+    """
+    probe = model.clone()
+    names, tops, moved = [], [], []
+    for node in list(probe.graph):
+        for value in node.outputs:
+            if value.dtype != ir.DataType.FLOAT or not value.uses():
+                continue
+            if node.op_type in MOVES and node.inputs[0] is not None:
+                moved.append((str(value.name), str(node.inputs[0].name)))
+            else:
+                size = ir.node("Abs", [value])
+                top = ir.node("ReduceMax", size.outputs, {"keepdims": 0})
+                describe(size.outputs[0], f"{value.name}.size", ir.DataType.FLOAT, value.shape)
+                describe(top.outputs[0], f"{value.name}.largest", ir.DataType.FLOAT, ir.Shape([]))
+                probe.graph.insert_after(node, [size, top])
+                names.append(str(value.name))
+                tops.append(top.outputs[0])
+    session = _start(probe, tops, folder)
+    found = np.zeros(len(names))
+    for input_ids in batches_without_padding(token_ids):
+        found = np.maximum(found, np.array(session.run(None, _feeds(session, input_ids))))
+    largest = dict(zip(names, found.tolist(), strict=True))
+    for name, source in moved:
+        if source in largest:
+            largest[name] = largest[source]
+    return largest
+
+
+def batches_without_padding(token_ids: Sequence[Sequence[int]]) -> Iterator[NDArray[np.int64]]:
+    """`input_ids` [batch, sequence] of texts of one length each, shortest first: no padding is ever observed."""
+    by_length: dict[int, list[Sequence[int]]] = defaultdict(list)
+    for ids in token_ids:
+        if ids:
+            by_length[len(ids)].append(ids)
+    for length, group in sorted(by_length.items()):
+        step = max(TOKENS_PER_BATCH // length, 1)
+        for start in range(0, len(group), step):
+            yield np.array(group[start : start + step], dtype=np.int64)
+
+
+def _start(probe: ir.Model, outputs: Sequence[ir.Value], folder: Path) -> onnxruntime.InferenceSession:
+    """A session of the graph up to `outputs`; its file lies in `folder`, beside the data that it shares, until then."""
+    probe.graph.outputs[:] = outputs
+    RemoveUnusedNodesPass()(probe)
+    path = folder / "probe.onnx"
     try:
-        texts = tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"calibration texts {path} cannot be read ({error}); give a UTF-8 file") from None
-    if not texts:
-        raise ExportError(f"{path} has no texts to calibrate on; give a file with a text a line")
-    found = coverage(tokenizer, texts)
-    return CalibrationTexts(texts, str(path), found, _poor(str(path), found) if found < POOR else None)
+        ir.save(probe, path)
+        return start_session(path)
+    finally:
+        path.unlink(missing_ok=True)
 
 
-def _poor(name: str, found: float) -> str:
-    return (
-        f"the tokenizer has tokens for only {found:.0%} of the characters of {name}, or cuts them into crumbs: scales and "
-        "fidelity say little about other texts; give some in the model's language with --calibration"
-    )
-
-
-def fit(tokenizer: Any, language: Language) -> float:
-    """How well a tokenizer fits a language, 0 to 1: its coverage, less for every token more than the language takes."""
-    texts = language.texts()
-    tokens = sum(len(encoding.ids) for encoding in _encode(tokenizer, texts))
-    characters = sum(len(text) - text.count(" ") for text in texts)
-    return coverage(tokenizer, texts) * min(1.0, language.tokens * characters / max(tokens, 1))
-
-
-def coverage(tokenizer: Any, texts: Sequence[str]) -> float:
-    """Share of the characters, blanks not counted, that one token each stands for, and not [UNK].
-
-    A character that several tokens share is cut into bytes, or into the parts that its normal form has.
-    """
-    covered = total = 0
-    for text, encoding in zip(texts, _encode(tokenizer, texts), strict=True):
-        tokens: Counter[int] = Counter()  # by the position of the character
-        for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
-            known = number != tokenizer.unk_token_id
-            tokens.update(dict.fromkeys(range(start, end), 1 if known else 2))
-        letters = [position for position, letter in enumerate(text) if not letter.isspace()]
-        covered += sum(tokens[position] == 1 for position in letters)
-        total += len(letters)
-    return covered / max(total, 1)
-
-
-def _encode(tokenizer: Any, texts: Sequence[str]) -> Sequence[Encoding]:
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    return list(backend.encode_batch(texts, add_special_tokens=False))
+def _feeds(session: onnxruntime.InferenceSession, input_ids: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    feeds = {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
+    return {value.name: feeds[value.name] for value in session.get_inputs()}

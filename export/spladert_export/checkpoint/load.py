@@ -41,7 +41,8 @@ class Checkpoint:
 
     Attributes:
         head: what is computed from its logits.
-        prompts: what goes before a text, by its side: "query", "document", or "default" for neither.
+        prompts: what goes before a text, by its side: "query", "document", or "default" for neither; empty where
+            nothing does.
         lengths: how many tokens a text may have.
         top_k: the most entries of a vector that the checkpoint itself gives; None is all.
     """
@@ -176,13 +177,13 @@ def _load_model(source: str, where: Mapping[str, Any]) -> tuple[Any, Mapping[str
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
     level = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
-        transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+        transformers_logging.enable_progress_bar()
 
 
 def _lower_case(tokenizer: Any) -> None:

@@ -1,4 +1,4 @@
-"""Every model type that `AutoModelForMaskedLM` knows is exported with the card's weights, or refused in one sentence."""
+"""Every model type of `AutoModelForMaskedLM` is exported with the card's weights, or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from support.checkpoints import LINES
 
 pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 
-from spladert_export import export, supported  # noqa: E402
-from spladert_export.checkpoint import load_checkpoint  # noqa: E402
+from spladert_export import export, supported
+from spladert_export.checkpoint import load_checkpoint
 
 KINDS = supported()
 MAX_LENGTH = 100  # tokens; beyond the windows and buckets of the tiny models

@@ -16,9 +16,9 @@ from support.checkpoints import LINES, make_checkpoint
 
 pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 
-from spladert_export import export  # noqa: E402
-from spladert_export.checkpoint import load_checkpoint  # noqa: E402
-from spladert_export.graph.heads import Head  # noqa: E402
+from spladert_export import export
+from spladert_export.checkpoint import load_checkpoint
+from spladert_export.graph.heads import Head
 
 TEXTS = [*LINES, "", "a", "  spaces around  ", "The QUICK Brown Fox", LINES[0] * 12]
 CLASSES = {
@@ -171,9 +171,17 @@ def test_what_the_folder_says_of_lengths(folder: Path) -> None:
     [
         ("1_SpladePooling/config.json", {"pooling_strategy": "mean"}, "has pooling_strategy 'mean'; supported are max"),
         ("1_SpladePooling/config.json", {"activation_function": "gelu"}, "has activation_function 'gelu'; supported"),
-        ("1_SpladePooling/config.json", {"temperature": 2}, r"1_SpladePooling/config\.json has temperature 2; it is not"),
+        (
+            "1_SpladePooling/config.json",
+            {"temperature": 2},
+            r"1_SpladePooling/config\.json has temperature 2; it is not",
+        ),
         ("sentence_bert_config.json", {"max_seq_length": -1}, "has max_seq_length -1; it is not supported"),
-        ("sentence_bert_config.json", {"transformer_task": "text-generation"}, "has transformer_task 'text-generation'"),
+        (
+            "sentence_bert_config.json",
+            {"transformer_task": "text-generation"},
+            "has transformer_task 'text-generation'",
+        ),
         ("sentence_bert_config.json", {"query_expansion": {"length": 9}}, r"has query_expansion \{'length': 9\}"),
         ("sentence_bert_config.json", {"processing_kwargs": {"text": {}}}, r"has processing_kwargs"),
         (
@@ -181,7 +189,11 @@ def test_what_the_folder_says_of_lengths(folder: Path) -> None:
             {"modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}},
             "has modality_config",
         ),
-        ("sentence_bert_config.json", {"config_args": {"num_hidden_layers": 1}}, "config_args in .* num_hidden_layers 1"),
+        (
+            "sentence_bert_config.json",
+            {"config_args": {"num_hidden_layers": 1}},
+            "config_args in .* num_hidden_layers 1",
+        ),
         ("config_sentence_transformers.json", {"prompts": ["a"]}, r"has prompts \['a'\]; give an object of texts"),
         ("config_sentence_transformers.json", {"default_prompt_name": "x"}, "has default_prompt_name 'x'"),
         ("config_sentence_transformers.json", {"max_active_dims": "9"}, "has max_active_dims '9'"),
@@ -208,11 +220,20 @@ def test_settings_that_change_no_vector(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
-        ([("Transformer", ""), ("Pooling", "1_Pooling")], "is a sentence-transformers model of Transformer, then Pooling"),
-        ([("MLMTransformer", ""), ("SpladePooling", "1_SpladePooling"), ("Normalize", "2")], "then Normalize; what can"),
+        (
+            [("Transformer", ""), ("Pooling", "1_Pooling")],
+            "is a sentence-transformers model of Transformer, then Pooling",
+        ),
+        (
+            [("MLMTransformer", ""), ("SpladePooling", "1_SpladePooling"), ("Normalize", "2")],
+            "then Normalize; what can",
+        ),
         ([("MLMTransformer", "../other"), ("SpladePooling", "1_SpladePooling")], "which is outside of the checkpoint"),
         ([], "of no modules; what can be exported"),
-        ([("Transformer", ""), ("SpladePooling", "1_SpladePooling")], "has transformer_task None; supported are fill-mask"),
+        (
+            [("Transformer", ""), ("SpladePooling", "1_SpladePooling")],
+            "has transformer_task None; supported are fill-mask",
+        ),
     ],
 )
 def test_modules_that_are_not_supported(modules: Any, message: str, folder: Path) -> None:
@@ -232,7 +253,9 @@ def route(folder: Path, query: list[str], document: list[str], **parameters: Any
 def test_routers_that_are_not_supported(folder: Path) -> None:
     both = ["0_MLMTransformer", "1_SpladePooling"]
     route(folder, ["other_MLMTransformer", "1_SpladePooling"], both)
-    with pytest.raises(ExportError, match="encodes queries by MLMTransformer, then SpladePooling, and documents by ano"):
+    with pytest.raises(
+        ExportError, match="encodes queries by MLMTransformer, then SpladePooling, and documents by ano"
+    ):
         load_checkpoint(str(folder))
     route(folder, both, both, route_mappings={"('query', None)": "document"})
     with pytest.raises(ExportError, match=r"router_config\.json has route_mappings .* not supported"):

@@ -234,7 +234,7 @@ class TestLibraries:
     @pytest.fixture
     def library(self) -> Path:
         """A shared library that links one of its own package's."""
-        return next(Path(np.__file__).parent.glob("_core/_multiarray_umath*.so"))
+        return next(Path(np.__file__).parent.glob("*core/_multiarray_umath*.so"))
 
     def test_what_a_library_links_is_read_from_it(self, library: Path) -> None:
         names = list(needed_libraries(library))
