@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..bundle import Bundle, open_bundle
+from ..engine import Device, PlacementRequest, RuntimeOptions, make_request
 from ..engine.placement import DEVICES
 from .terminal import is_unicode
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..encoder import SparseEncoder
-    from ..engine import Device
-
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -40,14 +40,19 @@ class Runtime:
         """The encoder over `bundle`, None the one that comes with the package."""
         from ..encoder import SparseEncoder
 
-        return SparseEncoder.load(
-            bundle,
-            revision=self.revision,
-            device=self.device,
-            variant=self.variant,
-            threads=self.threads,
-            spin=self.spin,
-        )
+        return SparseEncoder.from_bundle(self.open(bundle), self.request(), self.options())
+
+    def open(self, bundle: str | None) -> Bundle:
+        """`bundle`, without what runs it."""
+        return open_bundle(bundle, revision=self.revision)
+
+    def request(self) -> PlacementRequest:
+        """Where it is to run, and with which variant."""
+        return make_request(self.device, self.variant, None)
+
+    def options(self) -> RuntimeOptions:
+        """How it is to run there."""
+        return RuntimeOptions(self.threads, self.spin)
 
 
 revision_option = click.option("--revision", metavar="R", help="Branch, tag or commit, where the bundle is a hub id.")
