@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..engine.base import ISAS
 from ..engine.placement import DEVICES
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Runtime:
     variant: str | None
     threads: int | None
     spin: bool
+    isa: str | None
     batch_size: int
 
     def load(self, bundle: str | None) -> SparseEncoder:
@@ -42,6 +44,7 @@ class Runtime:
             variant=self.variant,
             threads=self.threads,
             spin=self.spin,
+            isa=self.isa,
         )
 
 
@@ -56,7 +59,7 @@ variant_option = click.option(
 
 
 def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
-    """--revision, --device, --variant, --threads, --no-spin and --batch-size, given to `command` as one `runtime`."""
+    """Options of loading and running a bundle, from --revision to --batch-size, given to `command` as one `runtime`."""
 
     @functools.wraps(command)
     def with_runtime(**arguments: Any) -> None:
@@ -78,6 +81,11 @@ def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option(
             "--spin/--no-spin", default=True, help="Threads spin while they wait: not where others share the cores."
+        ),
+        click.option(
+            "--isa",
+            type=click.Choice(ISAS),
+            help="Of the compiled engine, for cpu-int8; onnx is ONNX Runtime instead. [default: the best here]",
         ),
         click.option(
             "--batch-size",
