@@ -14,6 +14,7 @@ import click
 
 from ..bundle import Bundle, open_bundle
 from ..engine import Device, PlacementRequest, RuntimeOptions, make_request
+from ..engine.base import ISAS
 from ..engine.placement import DEVICES
 from .terminal import is_unicode
 
@@ -34,6 +35,7 @@ class Runtime:
     variant: str | None
     threads: int | None
     spin: bool
+    isa: str | None = None
     batch_size: int = 32
 
     def load(self, bundle: str | None) -> SparseEncoder:
@@ -52,7 +54,7 @@ class Runtime:
 
     def options(self) -> RuntimeOptions:
         """How it is to run there."""
-        return RuntimeOptions(self.threads, self.spin)
+        return RuntimeOptions(self.threads, self.spin, self.isa)
 
 
 revision_option = click.option("--revision", metavar="R", help="Branch, tag or commit, where the bundle is a hub id.")
@@ -79,7 +81,7 @@ def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def load_options(command: Callable[..., None], *more: Decorator) -> Callable[..., None]:
-    """--revision, --device, --variant, --threads and --no-spin, given to `command` as one `runtime`.
+    """--revision, --device, --variant, --threads, --no-spin and --isa, given to `command` as one `runtime`.
 
     `more` are options of further fields of `Runtime`.
     """
@@ -104,6 +106,11 @@ def load_options(command: Callable[..., None], *more: Decorator) -> Callable[...
         ),
         click.option(
             "--spin/--no-spin", default=True, help="Threads spin while they wait: not where others share the cores."
+        ),
+        click.option(
+            "--isa",
+            type=click.Choice(ISAS),
+            help="Of the compiled engine, for cpu-int8; onnx is ONNX Runtime instead. [default: the best here]",
         ),
         *more,
     ]
