@@ -6,19 +6,18 @@ Nothing of a store is imported before one of its URLs is opened.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .errors import InputError
+from .files.sinks.base import Sink
 
 if TYPE_CHECKING:
     from .encoder import SparseEncoder
-    from .files.sinks.base import Sink
-    from .pruning import Pruning
 
 
 @dataclass(frozen=True)
@@ -113,13 +112,11 @@ class Load:
         input: name of the input, which tells one interrupted job from another.
         state: folder of what is needed to go on after an interruption; None is the user's state directory.
         alias: build a new index under the URL's name and point this alias at it when it is whole.
-        pruning: which entries of the vectors are kept, where they are pruned; for the index's own record.
     """
 
     input: str
     state: Path | None = None
     alias: str | None = None
-    pruning: Pruning | None = None
 
 
 def is_store_url(place: str) -> bool:
@@ -156,17 +153,36 @@ def parse_store_url(url: str) -> StoreUrl:
     return StoreUrl(scheme, bool(plus), parts.hostname, port or STORES[scheme].port, name, options)
 
 
+class StoreSink(Sink, Protocol):
+    """A sink of a store.
+
+    Attributes:
+        report: what there is to say once the job has ended, a sentence each.
+    """
+
+    @property
+    def report(self) -> tuple[str, ...]: ...
+
+
 def open_sink(
-    url: StoreUrl, connection: Connection, encoder: SparseEncoder, load: Load
-) -> AbstractContextManager[Sink]:
+    url: StoreUrl,
+    connection: Connection,
+    encoder: SparseEncoder,
+    load: Load,
+    waiting: Callable[[str], object] = lambda reason: None,
+) -> AbstractContextManager[StoreSink]:
     """The sink of a store.
+
+    Args:
+        waiting: called with the reason before each wait for a store that cannot take more just now.
 
     Raises:
         InputError: the URL or the connection cannot be taken, or the index is another model's.
         StoreError: the store refuses, or does not answer.
         DependencyError: its client is not installed.
     """
-    opened: AbstractContextManager[Sink] = _function(STORES[url.scheme].sink)(url, connection, encoder, load)
+    opener = _function(STORES[url.scheme].sink)
+    opened: AbstractContextManager[StoreSink] = opener(url, connection, encoder, load, waiting=waiting)
     return opened
 
 

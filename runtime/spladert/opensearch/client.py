@@ -1,4 +1,4 @@
-"""The client of a cluster: TLS, who asks, and what its errors mean. Credentials come from the environment or a netrc."""
+"""The client of a cluster: TLS, who asks (by the environment or a netrc), and what its errors mean."""
 
 from __future__ import annotations
 
