@@ -9,6 +9,7 @@ main = CommandGroup(
     {
         "encode": Command("spladert.cli.encode", "encode_command", "Texts or a file to sparse vectors."),
         "inspect": Command("spladert.cli.inspect", "inspect_command", "What a bundle is, and whether it is intact."),
+        "serve": Command("spladert.cli.serve", "serve_command", "An HTTP server, with a page.", "spladert[cpu,serve]"),
         "build": Command(
             "spladert.cli.build", "build_command", "TensorRT engines ahead of their first use.", "spladert[gpu]"
         ),
