@@ -153,6 +153,73 @@ def parse_store_url(url: str) -> StoreUrl:
     return StoreUrl(scheme, bool(plus), parts.hostname, port or STORES[scheme].port, name, options)
 
 
+@dataclass(frozen=True)
+class Match:
+    """A token that a question and a document have in common.
+
+    Attributes:
+        token: its name.
+        query, document: its weights on both sides, as they are stored.
+    """
+
+    token: str
+    query: float
+    document: float
+
+    @property
+    def product(self) -> float:
+        """What it adds to the score."""
+        return self.query * self.document
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A document that was found.
+
+    Attributes:
+        id: its own.
+        score: the store's.
+        text: its text, "" where the store does not keep it.
+        matches: the tokens that made the score of the vectors, the one that adds most first.
+    """
+
+    id: str
+    score: float
+    text: str
+    matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for a question.
+
+    Attributes:
+        hits: the best first.
+        lost_entries: tokens of the question that the index has no number for, where tokens are renumbered.
+        lost_share: their share of the question's weight, 0 to 1.
+    """
+
+    hits: tuple[Hit, ...]
+    lost_entries: int = 0
+    lost_share: float = 0.0
+
+
+class Searcher(Protocol):
+    """What can be asked."""
+
+    @property
+    def model(self) -> tuple[str | None, str | None]:
+        """(bundle, revision) that open what made the vectors; (None, None) is the one that comes with spladert."""
+
+    def search(self, encoder: SparseEncoder, question: str, *, top: int = 10, hybrid: bool = False) -> Answer:
+        """The best documents for a question.
+
+        Raises:
+            InputError: the question is empty or has no known token, or the encoder is not the index's model.
+            StoreError: the store refuses, or does not answer.
+        """
+
+
 class StoreSink(Sink, Protocol):
     """A sink of a store.
 
@@ -186,9 +253,10 @@ def open_sink(
     return opened
 
 
-def open_searcher(url: StoreUrl, connection: Connection) -> Any:
+def open_searcher(url: StoreUrl, connection: Connection) -> AbstractContextManager[Searcher]:
     """The searcher of a store; raises as `open_sink`."""
-    return _function(STORES[url.scheme].searcher)(url, connection)
+    opened: AbstractContextManager[Searcher] = _function(STORES[url.scheme].searcher)(url, connection)
+    return opened
 
 
 def _function(path: str) -> Any:
