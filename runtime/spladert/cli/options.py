@@ -147,3 +147,35 @@ def stderr_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
+
+
+def connection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """How a store is reached: --ca and its like, given to `command` as one `connection`."""
+    from ..stores import Connection
+
+    @functools.wraps(command)
+    def with_connection(**arguments: Any) -> None:
+        connection = Connection(**{field.name: arguments.pop(field.name) for field in fields(Connection)})
+        command(**arguments, connection=connection)
+
+    file = click.Path(path_type=Path, dir_okay=False)
+    options = [
+        click.option("--ca", type=file, metavar="FILE", help="Store: trust these certificates, not the system's."),
+        click.option("--client-cert", type=file, metavar="FILE", help="Store: one's own certificate."),
+        click.option("--client-key", type=file, metavar="FILE", help="Store: the key of that certificate."),
+        click.option("--insecure", is_flag=True, help="Store: do NOT check its certificate. For tests only."),
+        click.option(
+            "--aws", metavar="es|aoss", help="Store: sign requests, for managed (es) or serverless (aoss) domains."
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=60.0,
+            show_default=True,
+            metavar="S",
+            help="Store: seconds that a request may take.",
+        ),
+    ]
+    for option in reversed(options):
+        with_connection = option(with_connection)
+    return with_connection
