@@ -11,7 +11,6 @@ import pytest
 
 from spladert import SparseEncoder, SparseVector
 from support.checkpoints import ARCHITECTURES, LINES, make_checkpoint
-from support.paths import ROOT
 
 torch = pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 
@@ -99,10 +98,7 @@ def test_excluded_special_tokens_have_no_weight_and_the_rest_is_unchanged(
 
 def test_real_tokenizer_and_width(shared: Path, tmp_path: Path) -> None:
     """The default model's real config and tokenizer, cut to three layers, random weights: parity on real queries."""
-    import sys
-
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    from make_checkpoint import make_checkpoint as make_real
+    from benchmarks.make_checkpoint import make_checkpoint as make_real
     from spladert_export import export
     from spladert_export.checkpoint import load_checkpoint
     from spladert_export.quality.verification import verify

@@ -83,7 +83,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 
 
 @given(texts)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_beginning_of_a_long_text_gives_its_tokens(tokenizer: Tokenizer, text: str) -> None:
     assert depends_on_beginning(tokenizer)
     whole, beginning = tokenize(tokenizer, [text]), tokenize(tokenizer, [text], from_beginning=True)
@@ -92,11 +92,11 @@ def test_the_beginning_of_a_long_text_gives_its_tokens(tokenizer: Tokenizer, tex
 
 
 def test_real_texts_give_the_same(shared: Path) -> None:
-    """The card's tokenizer on texts of a few hundred thousand characters, with and without line ends."""
+    """The card's tokenizer on texts of tens of thousands of characters, with and without line ends."""
     folder = shared / "models" / "korean-neural-sparse-encoder"
     tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"), 64)
     assert depends_on_beginning(tokenizer)
-    lines = (shared / "data" / "sentences.txt").read_text(encoding="utf-8").splitlines()[:4000]
+    lines = (shared / "data" / "sentences.txt").read_text(encoding="utf-8").splitlines()[:800]
     long = ["\n".join(lines), " ".join(lines[::-1]), "".join(lines).replace(" ", ""), " " * 50_000 + lines[0]]
     whole, beginning = tokenize(tokenizer, long), tokenize(tokenizer, long, from_beginning=True)
     assert beginning.input_ids == whole.input_ids

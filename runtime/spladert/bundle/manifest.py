@@ -61,7 +61,7 @@ class Manifest:
     Attributes:
         max_length: most tokens of a text that the graph takes.
         query_max_length, document_max_length: where one side of a search is cut shorter.
-        prompts: what goes before a text, by side: "query", "document".
+        prompts: what goes before a text, by side: "query", "document", and "default" for what has none of its own.
         query_table: weights of the vocabulary's tokens, float32 [vocabulary_size] in numpy's format, where queries are
             looked up in place of being run through the graph.
         requires: what a reader must understand to give this bundle's vectors; one that does not know an entry must

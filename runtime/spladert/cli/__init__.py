@@ -14,6 +14,7 @@ main = CommandGroup(
             "spladert.cli.build", "build_command", "TensorRT engines ahead of their first use.", "spladert[gpu]"
         ),
         "evaluate": Command("spladert.cli.evaluate", "evaluate_command", "Retrieval quality of a bundle."),
+        "bench": Command("spladert.cli.bench", "bench_command", "Speed and memory of a bundle on this machine."),
         "export": Command(
             "spladert_export.cli", "export_command", "A SPLADE checkpoint to a bundle.", "spladert[cpu,export]"
         ),

@@ -20,16 +20,19 @@ if TYPE_CHECKING:
     from ..engine import Device
 
 
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
 @dataclass(frozen=True)
 class Runtime:
-    """How a bundle is loaded and run, as `runtime_options` declares it."""
+    """How a bundle is loaded and run, as `load_options` and `runtime_options` declare it."""
 
     revision: str | None
     device: Device
     variant: str | None
     threads: int | None
     spin: bool
-    batch_size: int
+    batch_size: int = 32
 
     def load(self, bundle: str | None) -> SparseEncoder:
         """The encoder over `bundle`, None the one that comes with the package."""
@@ -56,14 +59,30 @@ variant_option = click.option(
 
 
 def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
-    """--revision, --device, --variant, --threads, --no-spin and --batch-size, given to `command` as one `runtime`."""
+    """`load_options` and --batch-size, given to `command` as one `runtime`."""
+    batch_size = click.option(
+        "--batch-size",
+        type=click.IntRange(min=1),
+        default=Runtime.batch_size,
+        show_default=True,
+        metavar="N",
+        help="The most texts of a batch.",
+    )
+    return load_options(command, batch_size)
+
+
+def load_options(command: Callable[..., None], *more: Decorator) -> Callable[..., None]:
+    """--revision, --device, --variant, --threads and --no-spin, given to `command` as one `runtime`.
+
+    `more` are options of further fields of `Runtime`.
+    """
 
     @functools.wraps(command)
     def with_runtime(**arguments: Any) -> None:
-        runtime = Runtime(**{field.name: arguments.pop(field.name) for field in fields(Runtime)})
-        command(**arguments, runtime=runtime)
+        given = {field.name for field in fields(Runtime)} & arguments.keys()
+        command(**{name: arguments.pop(name) for name in arguments.keys() - given}, runtime=Runtime(**arguments))
 
-    options = [
+    options: list[Decorator] = [
         revision_option,
         click.option(
             "--device",
@@ -79,18 +98,12 @@ def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--spin/--no-spin", default=True, help="Threads spin while they wait: not where others share the cores."
         ),
-        click.option(
-            "--batch-size",
-            type=click.IntRange(min=1),
-            default=32,
-            show_default=True,
-            metavar="N",
-            help="The most texts of a batch.",
-        ),
+        *more,
     ]
+    decorated: Callable[..., None] = with_runtime
     for option in reversed(options):
-        with_runtime = option(with_runtime)
-    return with_runtime
+        decorated = option(decorated)
+    return decorated
 
 
 def json_option(command: Callable[..., None]) -> Callable[..., None]:

@@ -114,7 +114,8 @@ class Service:
         self.metrics.tokenize.observe(ready - started)
         tokens = sum(map(len, tokenized.input_ids))
         if side == "query" and self.queries_without_model:
-            vectors = self.encoder.look_up(tokenized, top_k)
+            results = self.encoder.run(tokenized.input_ids, side="query")
+            vectors = self.encoder.assemble(results, tokenized, top_k)
             return vectors, Timing(ready - started, 0.0, 0.0, time.perf_counter() - started, 0, tokens)
         job = await self._through_queue(tokenized, request, query=side == "query")
         vectors = self.encoder.assemble(job.result.result(), tokenized, top_k)

@@ -59,25 +59,22 @@ whole_weights = st.dictionaries(st.integers(0, 7), st.integers(1, 3).map(float),
 
 
 @settings(deadline=None)
-@given(st.lists(whole_weights, max_size=5), st.lists(whole_weights, min_size=1, max_size=12), st.integers(1, 12))
-def test_search_is_what_a_full_sort_gives(
-    queries: list[dict[int, float]], documents: list[dict[int, float]], depth: int
+@given(
+    st.lists(whole_weights, max_size=5),
+    st.lists(whole_weights, min_size=1, max_size=12),
+    st.integers(1, 12),
+    st.integers(1, 60),
+)
+def test_search_is_what_a_full_sort_gives_however_many_scores_at_once(
+    queries: list[dict[int, float]], documents: list[dict[int, float]], depth: int, scores_at_once: int
 ) -> None:
     expected = []
     for query in queries:
         scores = [sum(w * document.get(i, 0) for i, w in query.items()) for document in documents]
         order = sorted((i for i, score in enumerate(scores) if score), key=lambda i: -scores[i])
         expected.append(order[:depth])
-    assert found(vectors(*queries), vectors(*documents), depth) == expected
-
-
-def test_chunks_do_not_change_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(0)
-    rows = [{int(i): float(random.random()) for i in random.choice(50, 9, replace=False)} for _ in range(60)]
-    queries, documents = vectors(*rows[:20], size=50), vectors(*rows[20:], size=50)
-    whole = found(queries, documents)
-    monkeypatch.setattr("spladert.evaluation.retrieval.SCORES_AT_ONCE", 100)
-    assert found(queries, documents) == whole
+    rankings = search(vectors(*queries), vectors(*documents), depth, scores_at_once=scores_at_once)
+    assert [ranking.tolist() for ranking in rankings] == expected
 
 
 def test_scores_by_hand() -> None:
@@ -195,6 +192,29 @@ def test_the_command_needs_something_to_measure(tiny_bundle: Path) -> None:
     assert "--data" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "{data}", "--data", "{data}"], "Invalid value for '--data': is there 2 times"),
+        (["--terms", str(TERMS), "--terms", str(TERMS)], "Invalid value for '--terms': is there 2 times"),
+        (["--terms", str(TERMS), "--", "a", "--"], "Got unexpected extra argument (--)"),
+        (["--terms", str(TERMS), "--", "a", "b"], "Got unexpected extra argument (b)"),
+    ],
+)
+def test_what_is_there_twice_is_one_clear_error(arguments: list[str], message: str, dataset: Path) -> None:
+    result = CliRunner().invoke(main, ["evaluate", *(part.format(data=dataset) for part in arguments)])
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_what_follows_two_dashes_is_the_bundle(tiny_bundle: Path) -> None:
+    result = CliRunner().invoke(main, ["evaluate", "--terms", str(TERMS), "--json", "-", "--", str(tiny_bundle)])
+    assert json.loads(result.stdout)["variant"] == "cpu-fp32"
+    result = CliRunner().invoke(main, ["evaluate", "--terms", str(TERMS), "--", "--"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: -- does not exist here")
+
+
 def test_the_projects_terms_are_whole() -> None:
     terms = read_terms(TERMS)
     assert len(terms) == len({term.term for term in terms}) == 60
@@ -306,7 +326,22 @@ def test_the_real_set_runs(tiny_bundle: Path, shared: Path, tmp_path: Path) -> N
     kept = {json.loads(line)["_id"] for line in documents}
     judgements = (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()
     (small / "qrels.tsv").write_text("\n".join(j for j in judgements if j.split("\t")[1] in {*kept, "corpus-id"}))
-    scores = evaluate(SparseEncoder.load(tiny_bundle, threads=1), small).scores
-    assert scores.documents == 100
-    assert 0 <= scores.ndcg_at_10 <= 1
-    assert scores.recall_at_1 <= scores.recall_at_5 <= scores.recall_at_10
+    encoder = SparseEncoder.load(tiny_bundle, threads=1)
+    scores = evaluate(encoder, small).scores
+    data = read_dataset(small)
+    assert scores.documents == len(data.documents) == 100
+    assert scores.queries == len(data.queries) > 10
+    products = encoder.encode(data.queries).to_scipy().toarray() @ encoder.encode(data.documents).to_scipy().toarray().T
+    answers = {(query, document) for query, document, relevance in data.qrels if relevance}
+    hits = np.array(
+        [
+            [(query, data.document_ids[place]) in answers for place in np.argsort(-row, kind="stable")[:10]]
+            for query, row in zip(data.query_ids, products, strict=True)
+        ]
+    )
+    assert len(answers) == len(data.queries)  # one for each, so that recall is a share of queries
+    for depth, recall in ((1, scores.recall_at_1), (5, scores.recall_at_5), (10, scores.recall_at_10)):
+        assert recall == pytest.approx(hits[:, :depth].any(axis=1).mean())
+    assert 0 < scores.recall_at_10 < 1
+    assert scores.mrr_at_10 == pytest.approx((hits / np.arange(1, 11)).max(axis=1).mean())
+    assert scores.ndcg_at_10 == pytest.approx((hits / np.log2(np.arange(2, 12))).sum(axis=1).mean())
