@@ -83,7 +83,7 @@ const char* spladert_version(void);
 const char* spladert_isa_name(int32_t number);
 /* Why an instruction set does not run here, or NULL where it does. */
 const char* spladert_isa_missing(int32_t number);
-/* Physical cores that this process may use: by its affinity mask and the quota of its cgroup. */
+/* Physical cores of this process's affinity mask; a cgroup's quota is the caller's to apply. */
 int32_t spladert_default_threads(void);
 
 spladert_engine* spladert_create(const spladert_model* model, const spladert_options* options, char* error);

@@ -41,7 +41,8 @@ class Checkpoint:
 
     Attributes:
         head: what is computed from its logits.
-        prompts: what goes before a text, by its side: "query", "document", or "default" for neither.
+        prompts: what goes before a text, by its side: "query", "document", or "default" for neither; empty where
+            nothing does.
         lengths: how many tokens a text may have.
         top_k: the most entries of a vector that the checkpoint itself gives; None is all.
     """

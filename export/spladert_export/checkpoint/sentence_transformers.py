@@ -213,8 +213,8 @@ def _transformer_settings(files: CheckpointFiles, module: Module) -> Settings:
 def _prompts(model: Settings) -> dict[str, str]:
     """What goes before a text, by its side, as `encode_query`, `encode_document` and `encode` resolve it.
 
-    Sides without a prompt are left out. `default_prompt_name` is for `encode` alone: the other two fall back to no
-    prompt (sentence-transformers 6).
+    Empty where no side has one. `default_prompt_name` is for `encode` alone: the other two sides fall back to no prompt
+    (sentence-transformers 6).
     """
     named = model.values.get("prompts") or {}
     if not isinstance(named, dict) or not all(isinstance(text, str | None) for text in named.values()):
@@ -222,5 +222,5 @@ def _prompts(model: Settings) -> dict[str, str]:
     default = model.values.get("default_prompt_name")
     if default is not None and default not in (*named, "query", "document"):
         raise model.error("default_prompt_name", f"the prompts are {', '.join(named) or 'none'}")
-    sides = {"query": "query", "document": "document", "default": default}
-    return {side: text for side, name in sides.items() if (text := named.get(name))}
+    prompts = {"query": named.get("query"), "document": named.get("document"), "default": named.get(default)}
+    return {side: text or "" for side, text in prompts.items()} if any(prompts.values()) else {}

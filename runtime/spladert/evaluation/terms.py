@@ -13,7 +13,6 @@ A line of a list is `{"term": "손해배상", "expected": ["배상", "보상"], 
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..encoder import SparseEncoder
 from ..errors import InputError
+from ..json_text import parse_json
 from ..vectors import SparseVector, SparseVectors
 from .dataset import read_objects
 
@@ -86,7 +86,7 @@ def read_terms(path: str | Path) -> tuple[Term, ...]:
     path = Path(path)
     if path.suffix == ".json":
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read: {error}") from None
         if not isinstance(content, dict):
