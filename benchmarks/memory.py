@@ -16,14 +16,13 @@ from pathlib import Path
 
 from benchmarks.suite.checkpoint import portable
 from benchmarks.suite.engines import engine_names
-from benchmarks.suite.machine import usable_cores
 from benchmarks.suite.processes import Launcher
-from benchmarks.suite.workload import make_workload
+from benchmarks.suite.texts import make_workload
+from spladert.bundle import open_bundle
+from spladert.engine.machine import usable_cores
 
 
 def main(args: argparse.Namespace) -> None:
-    from spladert.bundle import open_bundle
-
     manifest = open_bundle(args.bundle).manifest
     names = args.engines.split(",") if args.engines else [n for n in engine_names(args.bundle) if "spladert" in n]
     counts = [int(count) for count in args.texts_of_a_call.split(",")]
@@ -37,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
             "bundle": str(args.bundle.resolve()),
             "work": folder,
             "workload": str(workload),
-            "threads": usable_cores(),
+            "threads": usable_cores()[0],
             "max_length": manifest.max_length,
             "top_k": manifest.top_k,
         }

@@ -24,6 +24,8 @@ from .engine import (
     this_machine,
 )
 from .errors import InputError
+from .pruning import Pruning
+from .pruning import prune as pruned
 from .query_table import load_table, look_up
 from .tokenizer import Side, TextTokenizer, TokenizedTexts
 from .vectors import SparseVector, SparseVectors, TopK
@@ -37,6 +39,7 @@ class EncodeOptions(TypedDict, total=False):
 
     batch_size: int
     top_k: int | None
+    prune: Pruning | str | None
     max_length: int | None
     split_special_tokens: bool
     show_progress: bool
@@ -181,6 +184,7 @@ class SparseEncoder:
         side: Side | None = None,
         batch_size: int = 32,
         top_k: int | None = None,
+        prune: Pruning | str | None = None,
         max_length: int | None = None,
         split_special_tokens: bool = False,
         show_progress: bool = False,
@@ -196,6 +200,7 @@ class SparseEncoder:
                 weights that queries are looked up in, without the graph.
             batch_size: the most texts of a batch (of long ones less, see the engine's `limits`).
             top_k: keep only the heaviest entries of each vector; at most the bundle's own `top_k`, the default.
+            prune: leave light entries out, by a rule such as "max_ratio:0.1"; see `Pruning` for all of them.
             max_length: cut at fewer tokens than the bundle does, special tokens included.
             split_special_tokens: read "[CLS]", "</s>" and their like as the characters they are. By default the
                 tokenizer takes them for its special tokens, as it did in training, whoever wrote them.
@@ -211,12 +216,9 @@ class SparseEncoder:
             max_length=max_length,
             split_special_tokens=split_special_tokens,
         )
-        if side == "query" and self._query_table is not None:
-            vectors = self._look_up(tokenized, top_k)
-        else:
-            with _progress(len(tokenized), show_progress) as counted:
-                results = counted(self.run(tokenized.input_ids, batch_size=batch_size))
-                vectors = self.assemble(results, tokenized, top_k)
+        with _progress(len(tokenized), show_progress) as counted:
+            results = counted(self.run(tokenized.input_ids, side=side, batch_size=batch_size))
+            vectors = self.assemble(results, tokenized, top_k, prune)
         return vectors[0] if isinstance(texts, str) else vectors
 
     @overload
@@ -265,33 +267,50 @@ class SparseEncoder:
             special_tokens=special_tokens,
         )
 
-    def run(self, input_ids: Sequence[Sequence[int]], *, batch_size: int = 32) -> Iterator[TopK]:
+    def run(
+        self, input_ids: Sequence[Sequence[int]], *, side: Side | None = None, batch_size: int = 32
+    ) -> Iterator[TopK]:
         """The second stage of `encode`: the graph's k entries of each row of token ids, batch by batch.
 
-        Batches are cut by their cost, and come longest rows first; rows without a token are in none.
+        Batches are cut by their cost, and come longest rows first; rows without a token are in none. Queries of a
+        bundle that has a table for them are looked up instead.
 
         Raises:
             InputError: `batch_size` is out of range, or the encoder is closed.
         """
         if not isinstance(batch_size, Integral) or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}; give an integer of at least 1")
+        if side == "query" and self._query_table is not None:
+            return look_up(self._query_table, input_ids, self.manifest.top_k)
         limits = self.engine.limits.with_texts(int(batch_size))
         return (
             TopK(np.array(positions), *self.engine.run([input_ids[i] for i in positions]))
             for positions in batches([len(row) for row in input_ids], limits)
         )
 
-    def assemble(self, results: Iterable[TopK], tokenized: TokenizedTexts, top_k: int | None = None) -> SparseVectors:
-        """The third stage of `encode`: vectors in the order of the texts, each with its `top_k` heaviest entries.
+    def assemble(
+        self,
+        results: Iterable[TopK],
+        tokenized: TokenizedTexts,
+        top_k: int | None = None,
+        prune: Pruning | str | None = None,
+    ) -> SparseVectors:
+        """The third stage of `encode`: vectors in the order of the texts, each with the entries that it keeps.
 
         Raises:
-            InputError: `top_k` is out of range.
+            InputError: `top_k` or `prune` is out of range.
         """
-        self._check_top_k(top_k)
+        if top_k is not None and not (isinstance(top_k, Integral) and 1 <= top_k <= self.manifest.top_k):
+            raise InputError(
+                f"top_k is {top_k!r}; this bundle gives 1 to {self.manifest.top_k} "
+                "(spladert export --top-k makes one with more)"
+            )
+        pruning = Pruning.parse(prune) if isinstance(prune, str) else prune
         truncated = int(tokenized.truncated.sum())
-        return SparseVectors.from_batches(
+        vectors = SparseVectors.from_batches(
             results, len(tokenized), self.manifest.vocabulary_size, top_k=top_k, truncated=truncated
         )
+        return vectors if pruning is None else pruned(vectors, pruning)
 
     @overload
     def decode(self, vectors: SparseVector, top_k: int | None = None) -> list[tuple[str, float]]: ...
@@ -331,19 +350,6 @@ class SparseEncoder:
     def tokens(self) -> NDArray[np.object_]:
         """The vocabulary's tokens by id, object array of str [vocabulary_size], no two alike."""
         return self._tokenizer.tokens
-
-    def _check_top_k(self, top_k: int | None) -> None:
-        if top_k is not None and not (isinstance(top_k, Integral) and 1 <= top_k <= self.manifest.top_k):
-            raise InputError(
-                f"top_k is {top_k!r}; this bundle gives 1 to {self.manifest.top_k} "
-                "(spladert export --top-k makes one with more)"
-            )
-
-    def _look_up(self, tokenized: TokenizedTexts, top_k: int | None) -> SparseVectors:
-        assert self._query_table is not None
-        self._check_top_k(top_k)
-        truncated = int(tokenized.truncated.sum())
-        return look_up(self._query_table, tokenized.input_ids, top_k or self.manifest.top_k, truncated)
 
 
 def _load_again(

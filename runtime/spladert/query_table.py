@@ -6,18 +6,19 @@ As in inference-free sparse retrieval (Geng et al. 2024, arXiv:2411.04403) and s
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import BundleError
-from .vectors import SparseVector, SparseVectors
+from .vectors import TopK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+ROWS = 1024  # queries of a batch
 
 
 def load_table(path: Path, vocabulary_size: int) -> NDArray[np.float32]:
@@ -37,20 +38,24 @@ def load_table(path: Path, vocabulary_size: int) -> NDArray[np.float32]:
     return table
 
 
-def look_up(
-    table: NDArray[np.float32], input_ids: Sequence[Sequence[int]], top_k: int, truncated: int = 0
-) -> SparseVectors:
-    """Vectors of queries, given as token ids: each token once, with its weight of the table if that is above 0.
+def look_up(table: NDArray[np.float32], input_ids: Sequence[Sequence[int]], top_k: int) -> Iterator[TopK]:
+    """The entries of queries, given as token ids: each token once, with its weight of the table if that is above 0.
 
-    Entries of equal weight are in the order of their ids.
+    At most `top_k` a query, by falling weight; those of equal weight are in the order of their ids.
     """
-    return dataclasses.replace(
-        SparseVectors.from_rows([_vector(table, row, top_k) for row in input_ids], len(table)), truncated=truncated
-    )
+    for start in range(0, len(input_ids), ROWS):
+        rows = [_entries(table, row, top_k) for row in input_ids[start : start + ROWS]]
+        longest = max(len(ids) for ids, _ in rows)
+        indices, values = np.zeros((len(rows), longest), np.int32), np.zeros((len(rows), longest), np.float32)
+        for row, (ids, weights) in enumerate(rows):
+            indices[row, : len(ids)], values[row, : len(ids)] = ids, weights
+        yield TopK(np.arange(start, start + len(rows)), indices, values)
 
 
-def _vector(table: NDArray[np.float32], row: Sequence[int], top_k: int) -> SparseVector:
+def _entries(
+    table: NDArray[np.float32], row: Sequence[int], top_k: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     ids = np.array(sorted(set(row)), np.int32)
     weights = table[ids]
     order = np.argsort(-weights, kind="stable")[: min(top_k, np.count_nonzero(weights))]
-    return SparseVector(ids[order], weights[order])
+    return ids[order], weights[order]

@@ -187,7 +187,8 @@ class TextTokenizer:
         special_tokens: bool = True,
     ) -> TokenizedTexts:
         """See `SparseEncoder.tokenize_batch`."""
-        prompt = self._manifest.prompts.get(side, "") if side is not None else ""
+        prompts = self._manifest.prompts
+        prompt = prompts.get(side or "default", prompts.get("default", ""))
         checked = check_texts(texts)
         return tokenize(
             self._splitting if split_special_tokens else self._tokenizer,

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spladert import BundleError, InputError, SparseEncoder
+from spladert import BundleError, InputError, SparseEncoder, SparseVectors
 from spladert.bundle import FILE_NAME, BundleFile, open_bundle
 from spladert.query_table import look_up
 from support.checkpoints import LINES
@@ -130,9 +130,8 @@ def test_a_damaged_table(make: Make, table: Any, message: str) -> None:
 @given(st.lists(st.lists(st.integers(0, 19), max_size=12), max_size=6), st.integers(1, 5))
 def test_the_table_is_looked_up_as_by_hand(rows: list[list[int]], top_k: int) -> None:
     table = np.array([0, 0, *(i % 4 for i in range(18))], np.float32)
-    vectors = look_up(table, rows, top_k, truncated=2)
+    vectors = SparseVectors.from_batches(look_up(table, rows, top_k), len(rows), len(table))
     assert len(vectors) == len(rows)
-    assert vectors.truncated == 2
     for row, vector in zip(rows, vectors, strict=True):
         expected = sorted((-table[i], i) for i in set(row) if table[i] > 0)[:top_k]
         assert vector.indices.tolist() == [i for _, i in expected]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar, cast
 
 from ..errors import BundleError
+from ..json_text import parse_json
 
 SCHEMA_VERSION = 2
 # Entries of `requires` that this reader acts on: a prompt, a length for each side, a table of query weights.
@@ -61,7 +62,7 @@ class Manifest:
     Attributes:
         max_length: most tokens of a text that the graph takes.
         query_max_length, document_max_length: where one side of a search is cut shorter.
-        prompts: what goes before a text, by side: "query", "document".
+        prompts: what goes before a text, by side: "query", "document", and "default" for what has none of its own.
         query_table: weights of the vocabulary's tokens, float32 [vocabulary_size] in numpy's format, where queries are
             looked up in place of being run through the graph.
         requires: what a reader must understand to give this bundle's vectors; one that does not know an entry must
@@ -97,7 +98,7 @@ class Manifest:
                 the wrong type.
         """
         try:
-            raw = json.loads(text)
+            raw = parse_json(text)
         except ValueError as error:
             raise BundleError(
                 f"{where} is not valid JSON ({error}): it is truncated or altered; export it again"

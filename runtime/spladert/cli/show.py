@@ -18,7 +18,8 @@ def show_vectors(encoder: SparseEncoder, texts: Sequence[str], top_k: int | None
 
     console = Console(highlight=False)
     block = "#" if console.options.ascii_only else "█"
-    for position, (text, vector) in enumerate(zip(texts, encoder.encode(list(texts), top_k=top_k), strict=True)):
+    vectors = encoder.encode(list(texts), top_k=top_k)
+    for position, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
         shown = encoder.decode(vector, top_k=top_k or SHOWN)
         heaviest = max((weight for _, weight in shown), default=1.0)
         table = Table(box=None, show_header=False, pad_edge=False)
@@ -31,3 +32,10 @@ def show_vectors(encoder: SparseEncoder, texts: Sequence[str], top_k: int | None
         console.print(table)
         if len(vector) > len(shown):
             console.print(Text(f"        and {len(vector) - len(shown)} lighter ones", style="dim"))
+    if vectors.truncated:
+        console.print(Text(truncation(vectors.truncated, encoder), style="yellow"))
+
+
+def truncation(count: int, encoder: SparseEncoder) -> str:
+    """How many texts were cut, in words."""
+    return f"{count:,} texts were longer than {encoder.manifest.max_length} tokens and were cut"

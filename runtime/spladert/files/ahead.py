@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -37,6 +38,13 @@ class Ahead(Iterator[T], Generic[T]):
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+
+    def until_stopped(self, items: Iterable[S]) -> Iterator[S]:
+        """The items, and a `StoppedError` once this is stopped."""
+        for item in items:
+            if self._stopped:
+                raise StoppedError
+            yield item
 
     def join(self) -> None:
         """Wait for the thread to end."""

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..encoder import SparseEncoder
+from ..pruning import Pruning
+from ..tokenizer import Side
 from .records import BadRecord, Record
 
 
@@ -32,6 +34,8 @@ class Job:
         top_k: entries kept of each vector, None all.
         format: name of the output's format.
         tokens: whether tokens are written instead of their ids.
+        side: which side of a search the texts are, where the model tells them apart.
+        prune: which entries of the vectors are kept, None all.
         chunk: where the input is cut; a text's neighbours are in its vector's last digits.
     """
 
@@ -42,6 +46,8 @@ class Job:
     top_k: int | None
     format: str
     tokens: bool
+    side: Side | None = None
+    prune: Pruning | None = None
     chunk: ChunkLimits = field(default_factory=ChunkLimits)
 
     @classmethod
@@ -52,6 +58,8 @@ class Job:
         format: str,
         top_k: int | None = None,
         tokens: bool = False,
+        side: Side | None = None,
+        prune: Pruning | None = None,
         chunk: ChunkLimits | None = None,
     ) -> Job:
         graph, *data = encoder.variant.files
@@ -63,6 +71,8 @@ class Job:
             top_k=top_k,
             format=format,
             tokens=tokens,
+            side=side,
+            prune=prune,
             chunk=chunk or ChunkLimits(),
         )
 
@@ -95,20 +105,30 @@ class Progress:
     Attributes:
         records: records of the input that are done, bad ones included.
         errors: how many of them were bad.
+        truncated: how many texts were cut, for they were longer than the model takes.
         digest: digest of those records.
     """
 
     records: int = 0
     errors: int = 0
+    truncated: int = 0
     digest: str = ""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a finished job did: texts encoded in all, bad records skipped, records that an earlier run had done."""
+    """What a finished job did, interrupted runs of it included.
+
+    Attributes:
+        texts: texts encoded.
+        errors: bad records skipped.
+        truncated: texts that were cut, for they were longer than the model takes.
+        resumed: records that an interrupted run had done.
+    """
 
     texts: int
     errors: int
+    truncated: int
     resumed: int
 
 

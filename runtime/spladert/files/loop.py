@@ -7,7 +7,7 @@ that was not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 from ..encoder import SparseEncoder
@@ -66,23 +66,29 @@ def encode_records(
                 raise _bad_record_error(chunk.bad[0])
             sink.reject(chunk.bad)
             digest.add(chunk.all)
-            done = Progress(done.records + len(chunk.all), done.errors + len(chunk.bad), digest.hex())
+            done = Progress(
+                records=done.records + len(chunk.all),
+                errors=done.errors + len(chunk.bad),
+                truncated=done.truncated + vectors.truncated,
+                digest=digest.hex(),
+            )
             sink.commit(done)
             advance(done.records, chunk.position)
     finally:
         chunks.stop()
         encoded.stop()
-        encoded.join()  # what the model works on is not taken away under it
+        encoded.join()  # the model is at work, for one more batch
     sink.finish()
-    return Summary(texts=done.records - done.errors, errors=done.errors, resumed=resumed)
+    return Summary(done.records - done.errors, done.errors, done.truncated, resumed)
 
 
 def _encode(
-    encoder: SparseEncoder, chunks: Iterable[Chunk], job: Job, options: RunOptions
+    encoder: SparseEncoder, chunks: ChunkReader, job: Job, options: RunOptions
 ) -> Iterator[tuple[Chunk, SparseVectors]]:
     for chunk in chunks:
-        texts = [record.text for record in chunk.good]
-        yield chunk, encoder.encode(texts, batch_size=options.batch_size, top_k=job.top_k)
+        tokenized = encoder.tokenize_batch([record.text for record in chunk.good], side=job.side)
+        results = encoder.run(tokenized.input_ids, side=job.side, batch_size=options.batch_size)
+        yield chunk, encoder.assemble(chunks.until_stopped(results), tokenized, job.top_k, job.prune)
 
 
 def _bad_record_error(record: BadRecord) -> InputError:

@@ -27,6 +27,7 @@ class Record:
         text: valid Unicode, maybe empty.
         fields: all that the input has under a name, but for the id: the text's own fields too.
         size: bytes that it takes in the input, about.
+        numbered: whether the id is the line number, for want of one.
     """
 
     line: int
@@ -34,6 +35,7 @@ class Record:
     text: str
     fields: Mapping[str, object] = field(default_factory=lambda: _NO_FIELDS)
     size: int = field(default=0, compare=False)
+    numbered: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class Fields:
         text = " ".join(part for part in (_text(values, name) for name in self.text) if part)
         name = self.id_in(values)
         if name is None:
-            return Record(line, line, text, values, size)
+            return Record(line, line, text, values, size, numbered=True)
         if name not in values:
             raise UnreadableError(f"no id field {name!r}")
         return Record(line, _checked_id(values[name], name), text, _Others(values, name), size)

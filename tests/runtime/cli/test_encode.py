@@ -95,6 +95,14 @@ def test_inputs_keep_ids_and_order(run: Run, tmp_path: Path, name: str, content:
     assert [line["indices"] for line in lines] == [line["indices"] for line in expected]
 
 
+def test_texts_that_are_cut_are_counted(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("짧은 글\n" + "치료 " * 200 + "\n" + "방법 " * 200 + "\n")
+    message = "2 texts were longer than 64 tokens and were cut"
+    assert message in run("--input", tmp_path / "a.txt").stderr
+    assert message in run("치료 " * 200, "방법 " * 200, "짧은 글").stderr
+    assert "cut" not in run("짧은 글").stderr
+
+
 def test_standard_input_in_a_named_format(run: Run) -> None:
     result = run("--input", "-", "--input-format", "jsonl", "--field", "q", input='{"q": "당뇨병"}\n')
     assert [line["id"] for line in json_lines(result.stdout)] == [1]

@@ -65,3 +65,12 @@ def test_stopping_lets_both_sides_go() -> None:
         next(waiting)
     release.set()
     waiting.join()
+
+
+def test_what_a_stage_works_on_ends_when_it_is_stopped() -> None:
+    ahead = Ahead(iter([1]))
+    items = ahead.until_stopped(range(3))
+    assert next(items) == 0
+    ahead.stop()
+    with pytest.raises(StoppedError):
+        next(items)

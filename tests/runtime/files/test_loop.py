@@ -45,10 +45,10 @@ def encode(
 @pytest.mark.parametrize("ending", ["jsonl", "npz"])
 def test_a_run_resumes_from_any_bad_record(encoder: SparseEncoder, tmp_path: Path, ending: str, stop: int) -> None:
     whole, resumed = tmp_path / f"whole.{ending}", tmp_path / f"resumed.{ending}"
-    assert encode(encoder, records(200), whole) == Summary(200, 0, 0)
+    assert encode(encoder, records(200), whole) == Summary(200, 0, 0, 0)
     with pytest.raises(InputError, match=f"line {stop + 1}: why"):
         encode(encoder, records(200, bad=stop), resumed)
-    assert encode(encoder, records(200), resumed) == Summary(200, 0, stop // 64 * 64)
+    assert encode(encoder, records(200), resumed) == Summary(200, 0, 0, stop // 64 * 64)
     assert resumed.read_bytes() == whole.read_bytes()
 
 
@@ -69,7 +69,7 @@ def test_a_kill_while_the_output_is_assembled_loses_nothing(encoder: SparseEncod
     ):
         encode_records(encoder, records(200), sink, job, RunOptions())
     assert not out.exists()
-    assert encode(encoder, records(200), out) == Summary(200, 0, 200)
+    assert encode(encoder, records(200), out) == Summary(200, 0, 0, 200)
     encode(encoder, records(200), tmp_path / "whole.npz")
     assert out.read_bytes() == (tmp_path / "whole.npz").read_bytes()
 
@@ -94,12 +94,24 @@ def test_skipped_records_are_not_gone_on_with_without_skipping(encoder: SparseEn
         encode(encoder, broken(), out, skip_errors=True)
     with pytest.raises(InputError, match="different skip-errors"):
         encode(encoder, records(200, bad=3), out)
-    assert encode(encoder, records(200, bad=3), out, skip_errors=True) == Summary(199, 1, 64)
+    assert encode(encoder, records(200, bad=3), out, skip_errors=True) == Summary(199, 1, 0, 64)
     assert len((tmp_path / "out.jsonl.errors.jsonl").read_text().splitlines()) == 1
 
 
+def test_texts_that_are_cut_are_counted_across_runs(encoder: SparseEncoder, tmp_path: Path) -> None:
+    def source(bad: int | None = None) -> Iterator[Record | BadRecord]:
+        for i, record in enumerate(records(200, bad)):
+            too_long = isinstance(record, Record) and i % 10 == 0
+            yield Record(i + 1, i, "치료 " * 100) if too_long else record
+
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(InputError, match="line 151"):
+        encode(encoder, source(bad=150), out)
+    assert encode(encoder, source(), out) == Summary(200, 0, 20, 128)
+
+
 def test_no_records_give_an_empty_output(encoder: SparseEncoder, tmp_path: Path) -> None:
-    assert encode(encoder, records(0), tmp_path / "out.jsonl") == Summary(0, 0, 0)
+    assert encode(encoder, records(0), tmp_path / "out.jsonl") == Summary(0, 0, 0, 0)
     assert (tmp_path / "out.jsonl").read_bytes() == b""
 
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-
 from ...encoder import SparseEncoder
-from ...vectors import SparseVector, SparseVectors
+from ...vectors import SparseVectors
 from ..job import Job, Progress
 from ..records import BadRecord, Record
 
@@ -53,7 +51,7 @@ class Vocabulary:
 
     Attributes:
         size: number of ids.
-        names: the tokens by id, made unique, where they are written instead of the ids.
+        names: the tokens by id, no two alike, where they are written instead of the ids.
     """
 
     size: int
@@ -61,22 +59,4 @@ class Vocabulary:
 
     @classmethod
     def of(cls, encoder: SparseEncoder, *, tokens: bool) -> Vocabulary:
-        size = encoder.manifest.vocabulary_size
-        if not tokens:
-            return cls(size)
-        everything = SparseVector(np.arange(size, dtype=np.int32), np.ones(size, np.float32))
-        return cls(size, unique_names([token for token, _ in encoder.decode(everything, top_k=None)]))
-
-
-def unique_names(tokens: Sequence[str]) -> list[str]:
-    """The tokens of a vocabulary by id, made unique: as keys of an object, two ids must not fall on one name.
-
-    The lowest id keeps the bare token, another one gets `token#id`.
-    """
-    names: dict[str, None] = {}
-    for i, token in enumerate(tokens):
-        name = token
-        while name in names:
-            name = f"{name}#{i}"
-        names[name] = None
-    return list(names)
+        return cls(encoder.manifest.vocabulary_size, encoder.tokens.tolist() if tokens else None)

@@ -45,7 +45,7 @@ def write(
         sink.resume(job)
         for start in range(0, len(keys), 3):
             sink.write(records_of(keys[start : start + 3]), sparse_vectors(content[start : start + 3]))
-        sink.commit(Progress(len(keys), 0, "digest"))
+        sink.commit(Progress(len(keys), 0, 0, "digest"))
         sink.finish()
 
 
@@ -139,7 +139,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, job: Job, sink_type:
             sink.resume(job)
             for chunk in range(chunks):
                 sink.write(records_of([f"{chunk}-{i}" for i in range(64)]), vectors)
-            sink.commit(Progress(64 * chunks, 0, "digest"))
+            sink.commit(Progress(64 * chunks, 0, 0, "digest"))
             sink.finish()
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()

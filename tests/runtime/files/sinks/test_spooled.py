@@ -23,7 +23,7 @@ def one_chunk(path: Path, job: Job, *, errors: int = 0) -> None:
         assert sink.resume(job) == Progress()
         sink.write(records_of([1]), sparse_vectors([{1: 1.0}]))
         sink.reject([BadRecord(2, "why", b"raw")] * errors)
-        sink.commit(Progress(1 + errors, errors, "digest"))
+        sink.commit(Progress(1 + errors, errors, 0, "digest"))
         sink.write(records_of([2]), sparse_vectors([{2: 1.0}]))
 
 
@@ -32,9 +32,9 @@ def test_what_was_written_after_the_last_commit_is_cut_off(tmp_path: Path, job: 
     one_chunk(out, job)
     assert not out.exists()
     with sink_of(out) as sink:
-        assert sink.resume(job) == Progress(1, 0, "digest")
+        assert sink.resume(job) == Progress(1, 0, 0, "digest")
         sink.write(records_of([3]), sparse_vectors([{3: 1.0}]))
-        sink.commit(Progress(2, 0, "digest"))
+        sink.commit(Progress(2, 0, 0, "digest"))
         sink.finish()
     assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == [1, 3]
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
