@@ -9,6 +9,9 @@ main = CommandGroup(
     {
         "encode": Command("spladert.cli.encode", "encode_command", "Texts or a file to sparse vectors."),
         "search": Command("spladert.cli.search", "search_command", "A question to an index of vectors."),
+        "package": Command(
+            "spladert.cli.package", "package_command", "A bundle as another server takes it.", "spladert[cpu,export]"
+        ),
         "inspect": Command("spladert.cli.inspect", "inspect_command", "What a bundle is, and whether it is intact."),
         "serve": Command("spladert.cli.serve", "serve_command", "An HTTP server, with a page.", "spladert[cpu,serve]"),
         "build": Command(
