@@ -17,6 +17,7 @@ main = CommandGroup(
         "build": Command(
             "spladert.cli.build", "build_command", "TensorRT engines ahead of their first use.", "spladert[gpu]"
         ),
+        "idf": Command("spladert.cli.idf", "idf_command", "A bundle whose queries need no model."),
         "evaluate": Command("spladert.cli.evaluate", "evaluate_command", "Retrieval quality of a bundle."),
         "bench": Command("spladert.cli.bench", "bench_command", "Speed and memory of a bundle on this machine."),
         "export": Command(
