@@ -19,7 +19,7 @@ from support.checkpoints import LINES
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     path = tmp_path / "corpus.jsonl"
-    rows = [{"_id": str(i), "title": "법원", "text": line} for i, line in enumerate(LINES)]
+    rows = [{"_id": str(i), "title": "인공지능", "text": line} for i, line in enumerate(LINES)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
@@ -37,9 +37,9 @@ def test_queries_are_weighed_by_the_rareness_of_their_tokens(tiny_bundle: Path, 
     assert contents(tiny_bundle) == before
     encoder = SparseEncoder.load(tmp_path / "out")
     assert encoder.manifest.requires == ("query-table",)
-    everywhere, once = encoder.tokenize_batch(["법원", "fox"], special_tokens=False).input_ids
-    texts = encoder.tokenize_batch([f"법원 {line}" for line in LINES], special_tokens=False).input_ids
-    query = encoder.encode_query("법원 fox").to_dict()
+    everywhere, once = encoder.tokenize_batch(["인공지능", "fox"], special_tokens=False).input_ids
+    texts = encoder.tokenize_batch([f"인공지능 {line}" for line in LINES], special_tokens=False).input_ids
+    query = encoder.encode_query("인공지능 fox").to_dict()
     assert set(query) == {*everywhere, *once}
     for token, weight in query.items():
         n = sum(token in ids for ids in texts)
