@@ -106,7 +106,7 @@ def make_encoder(shape: Shape, seed: int = 0) -> Encoder:
 
 
 def logits(encoder: Encoder, row: list[int]) -> tuple[Floats, Floats]:
-    """(logits by the decoder's integers, exact logits), float32 [V] each: the first choose winners, the second count."""
+    """(logits by the decoder's integers, exact logits), float32 [V] each: winners are chosen by the first."""
     words, count = encoder.words, len(row)
     whole = words.high.astype(np.float32) + words.low.astype(np.float32) / 256
     x = whole[row] * words.scale[row][:, None]

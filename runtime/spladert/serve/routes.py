@@ -39,6 +39,7 @@ def tei_routes(service: Service) -> APIRouter:
         started = time.perf_counter()
         side = texts.side(body.prompt_name)
         inputs = _many(body.inputs)
+        service.check_room(len(inputs), side)
         tokenized = await texts.embed(
             inputs,
             side,
@@ -111,6 +112,7 @@ def encode_routes(service: Service) -> APIRouter:
         """A vector a text, in the order of the inputs. The header x-truncated says how many texts were cut."""
         started = time.perf_counter()
         inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs
+        service.check_room(len(inputs), body.side)
         tokenized = await texts.encode(inputs, body.side, body.max_length)
         vectors, timing = await service.encode(tokenized, request, started=started, side=body.side, top_k=body.top_k)
         headers = timing.headers() | {"x-truncated": str(vectors.truncated)}

@@ -77,6 +77,15 @@ class Service:
         """Whether queries are looked up in a table."""
         return self.encoder.manifest.query_table is not None
 
+    def check_room(self, texts: int, side: Side | None) -> None:
+        """Before texts are tokenized: whether there will be room for them.
+
+        Raises:
+            RefusalError: 429, the queue is full.
+        """
+        if not (side == "query" and self.queries_without_model):
+            self.batcher.check_room(texts)
+
     async def encode(
         self,
         tokenized: TokenizedTexts,
