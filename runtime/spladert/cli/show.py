@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..encoder import SparseEncoder
+from .terminal import stdout_console
 
 SHOWN = 15  # tokens of a text
 BAR_WIDTH = 24
@@ -12,11 +13,10 @@ BAR_WIDTH = 24
 
 def show_vectors(encoder: SparseEncoder, texts: Sequence[str], top_k: int | None) -> None:
     """Each text with its heaviest tokens and their weights."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = stdout_console()
     block = "#" if console.options.ascii_only else "█"
     vectors = encoder.encode(list(texts), top_k=top_k)
     for position, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
