@@ -81,6 +81,7 @@ def trace(model: Any, *, max_length: int, top_k: int, excluded: Sequence[int]) -
             dynamic_shapes={"input_ids": axes, "attention_mask": axes},
             opset_version=OPSET,
             dynamo=True,
+            optimize=False,  # see passes.simplify
             verbose=False,
         )
     assert program is not None
