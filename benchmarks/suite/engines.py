@@ -50,11 +50,7 @@ def spladert(variant: str) -> Engine:
     def load(inputs: Inputs) -> Encode:
         from spladert import SparseEncoder
 
-        precision = variant.removeprefix("cpu-")
-        encoder = SparseEncoder.load(inputs.bundle, device="cpu", precision=precision, threads=inputs.threads)
-        if encoder.variant.name != variant:
-            raise ValueError(f"asked for {variant}, spladert runs {encoder.variant.name}")
-        return encoder.encode
+        return SparseEncoder.load(inputs.bundle, device="cpu", variant=variant, threads=inputs.threads).encode
 
     precision = variant.removeprefix("cpu-").split("-")[0]
     return Engine(load, precision, "own", ("spladert", "onnxruntime", "tokenizers", "numpy"))
