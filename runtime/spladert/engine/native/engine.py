@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from ..base import TopK
 
-# Without padding a batch costs little by itself. More than a few hundred tokens a thread are no faster.
-LIMITS = Limits(tokens=2048, batch_cost=8)
+# Texts are packed: what a batch costs by itself is paid once for as many as fit. More than a few hundred tokens a
+# thread are no faster, and take memory.
+LIMITS = Limits(tokens=2048, batch_cost=0, padded=False)
 SPIN_MICROSECONDS = 50
 
 
