@@ -124,8 +124,11 @@ def is_store_url(place: str) -> bool:
     return "://" in place
 
 
-def parse_store_url(url: str) -> StoreUrl:
+def parse_store_url(url: str, *, named: bool = True) -> StoreUrl:
     """Read a store's URL.
+
+    Args:
+        named: whether it has to name an index; without, it may not.
 
     Raises:
         InputError: it is none, or of no known store, or holds a password, which would be seen by everyone who lists
@@ -147,8 +150,9 @@ def parse_store_url(url: str) -> StoreUrl:
             f"leave it out and set {scheme.upper()}_USERNAME and {scheme.upper()}_PASSWORD, or use a netrc file"
         )
     name = unquote(parts.path.strip("/"))
-    if not parts.hostname or not name or "/" in name:
-        raise InputError(f"{url} names no index; write {scheme_part}://HOST:PORT/INDEX")
+    if not parts.hostname or bool(name) != named or "/" in name:
+        wanted = f"{scheme_part}://HOST:PORT{'/INDEX' if named else ''}"
+        raise InputError(f"{url} names {'no index' if named else 'more than a host'}; write {wanted}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     return StoreUrl(scheme, bool(plus), parts.hostname, port or STORES[scheme].port, name, options)
 

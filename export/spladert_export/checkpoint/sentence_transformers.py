@@ -54,6 +54,10 @@ class Recipe:
     top_k: int | None = None
     lower_case: bool = False
 
+    def file(self, name: str) -> str:
+        """The path of a file in the checkpoint."""
+        return _inside(self.subfolder, name)
+
 
 @dataclass(frozen=True)
 class Module:
@@ -63,7 +67,12 @@ class Module:
     folder: str
 
     def file(self, name: str) -> str:
-        return f"{self.folder}/{name}" if self.folder else name
+        """The path of a file in the checkpoint."""
+        return _inside(self.folder, name)
+
+
+def _inside(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 @dataclass(frozen=True)
