@@ -15,6 +15,7 @@ main = CommandGroup(
         ),
         "evaluate": Command("spladert.cli.evaluate", "evaluate_command", "Retrieval quality of a bundle."),
         "bench": Command("spladert.cli.bench", "bench_command", "Speed and memory of a bundle on this machine."),
+        "package": Command("spladert.cli.package", "package_command", "A bundle made ready for another program."),
         "export": Command(
             "spladert_export.cli", "export_command", "A SPLADE checkpoint to a bundle.", "spladert[cpu,export]"
         ),
