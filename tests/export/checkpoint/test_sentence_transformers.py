@@ -148,9 +148,7 @@ def test_a_router_that_sends_both_sides_the_same_way(plain: Path, tmp_path: Path
 
 def test_sum_pooling_is_refused_where_winners_are_chosen_by_their_max(folder: Path, tmp_path: Path) -> None:
     change(folder / "1_SpladePooling/config.json", pooling_strategy="sum")
-    with pytest.raises(
-        ExportError, match="the checkpoint's pooling is sum, and cpu-int8 is made for max; take cpu-fp32"
-    ):
+    with pytest.raises(ExportError, match="pooling is sum, and cpu-int8 is made for max; take cpu-fp32"):
         export(folder, tmp_path / "bundle", variants=["cpu-int8"])
     assert not (tmp_path / "bundle").exists()
 
@@ -162,8 +160,7 @@ def test_a_quantized_variant_has_the_checkpoints_activation(folder: Path, calibr
     bundle = export(folder, tmp_path / "bundle", variants=variants, calibration=calibration, allow_loss=True)
     assert [variant.name for variant in bundle.variants] == variants
     for variant in bundle.variants:
-        # A second log1p takes a fifth and more off these weights; quantization changes them far less.
-        assert variant.fidelity["max_weight_error"] < 0.05 < 0.2
+        assert variant.fidelity["max_weight_error"] < 0.05  # without the second log1p it would be over 0.1
     with SparseEncoder.load(bundle) as encoder:
         assert encoder.manifest.top_k == 40
 
