@@ -1,9 +1,9 @@
 """Latency, throughput, memory and start-up of several engines on the same texts, each in processes of its own.
 
-    python3 -m venv .venv-bench && .venv-bench/bin/pip install torch==2.13.0 -e '.[cpu,bench]'
-    python benchmarks/make_checkpoint.py CHECKPOINT
+    python3 -m venv .venv-bench && .venv-bench/bin/pip install torch==2.13.0 -e '.[cpu,bench,peers]'
+    python -m benchmarks.make_checkpoint CHECKPOINT
     spladert export CHECKPOINT BUNDLE --precision fp32 --precision int8 --precision int4 --allow-loss
-    .venv-bench/bin/python benchmarks/compare.py CHECKPOINT BUNDLE --json benchmarks/results/cpu.json \
+    .venv-bench/bin/python -m benchmarks.compare CHECKPOINT BUNDLE --json benchmarks/results/cpu.json \
         --plots benchmarks/results
 
 The environment of the peers is one of its own, since optimum's exporter needs transformers before version 5, and the
@@ -30,15 +30,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from suite.agreement import agreement
-from suite.checkpoint import portable
-from suite.engines import engine_names
-from suite.machine import describe_machine, usable_cores
-from suite.plots import draw
-from suite.processes import Launcher, run_module
-from suite.results import summarize
-from suite.tables import report
-from suite.workload import SHAPES, make_workload
+from benchmarks.suite.agreement import agreement
+from benchmarks.suite.checkpoint import portable
+from benchmarks.suite.engines import engine, engine_names, is_engine
+from benchmarks.suite.plots import draw
+from benchmarks.suite.processes import Launcher
+from benchmarks.suite.results import summarize
+from benchmarks.suite.tables import report
+from benchmarks.suite.texts import make_workload
+from benchmarks.suite.workload import SHAPES, Shape
+from spladert import SpladertError
+from spladert.bench.disturbance import disturbances, take_snapshot
+from spladert.bench.machine import describe_machine
+from spladert.bundle import open_bundle
+from spladert.engine.machine import usable_cores
 
 MEASURES = ("floors", "agreement", "shapes", "mix")
 
@@ -53,8 +58,6 @@ def new_results(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         SystemExit: the file's results were made with other settings or on another machine.
     """
-    from spladert.bundle import open_bundle
-
     manifest = open_bundle(args.bundle).manifest
     variants = {variant.name: variant.files[0].sha256[:16] for variant in manifest.variants}
     settings = {
@@ -94,10 +97,10 @@ def ready(launcher: Launcher, names: Sequence[str], content: dict[str, Any]) -> 
     for name in names:
         made = Path(launcher.common["work"]) / f"{name.replace(' ', '-')}.made"
         result: dict[str, Any] = {}
-        if not made.exists():
+        if engine(name).prepare is not None and not made.exists():
             say(f"prepare {name}")
             result = launcher.run("prepare", name)
-            if not result and not name.startswith("spladert"):
+            if not result:
                 made.touch()
         result = result or launcher.run("check", name)
         reason = result.get("not_run") or result.get("failed")
@@ -152,18 +155,38 @@ def finish(args: argparse.Namespace, content: dict[str, Any], order: Sequence[st
             say(f"wrote {path}")
 
 
+def measure_all(args: argparse.Namespace, launcher: Launcher, able: Sequence[str], content: dict[str, Any]) -> None:
+    """What --measures names, of the engines that run here."""
+    if "floors" in args.measures:
+        say("floors")
+        content["floors"] = launcher.floors()
+        if "failed" in content["floors"]:
+            content["not_run"]["floors"] = content["floors"]["failed"]
+            content["floors"] = None
+    if "agreement" in args.measures:
+        compare_vectors(launcher, able, content)
+    if "shapes" in args.measures:
+        shapes = [str(shape) for shape in args.shapes]
+        for _ in range(args.rounds):
+            for name in able:
+                measure(launcher, "shapes", name, content, shapes=shapes, seconds=args.seconds)
+    if "mix" in args.measures:
+        for name in able:
+            measure(launcher, "mix", name, content)
+
+
 def main(args: argparse.Namespace) -> int:
     content = new_results(args)
     order = engine_names(args.bundle)
     chosen = args.engines.split(",") if args.engines else order
-    if unknown := [name for name in chosen if name not in order]:
+    if unknown := [name for name in chosen if not is_engine(name, order)]:
         raise SystemExit(f"no engine {unknown[0]!r}; there are: {', '.join(order)}")
     pythons = dict(item.split("=", 1) for item in args.python)
     work = args.work or args.bundle.with_name(f"{args.bundle.name}-peers")
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         workload = Path(folder) / "workload.json"
-        texts = make_workload(args.bundle, args.texts, mix_texts=args.mix_texts)
+        texts = make_workload(args.bundle, args.texts, args.shapes, mix_texts=args.mix_texts)
         workload.write_text(json.dumps(texts.to_dict(), ensure_ascii=False), encoding="utf-8")
         common = {
             "checkpoint": str(portable(args.checkpoint, work.resolve() / "checkpoint")),
@@ -176,23 +199,11 @@ def main(args: argparse.Namespace) -> int:
         }
         launcher = Launcher(common, pythons)
         able = ready(launcher, chosen, content)
-        if "floors" in args.measures:
-            say("floors")
-            content["floors"] = run_module(sys.executable, "suite.floors", str(args.threads), threads=args.threads)
-            if "failed" in content["floors"]:
-                content["not_run"]["floors"] = content["floors"]["failed"]
-                content["floors"] = None
-        if "agreement" in args.measures:
-            compare_vectors(launcher, able, content)
-        if "shapes" in args.measures:
-            for _ in range(args.rounds):
-                for name in able:
-                    measure(launcher, "shapes", name, content, shapes=args.shapes, seconds=args.seconds)
-        if "mix" in args.measures:
-            for name in able:
-                measure(launcher, "mix", name, content)
+        before = take_snapshot()
+        measure_all(args, launcher, able, content)
+        content.setdefault("warnings", []).extend(disturbances(before, take_snapshot()))
     finish(args, content, order)
-    return 0 if content["engines"] else 1
+    return 0 if able else 1
 
 
 def parse() -> argparse.Namespace:
@@ -202,11 +213,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2, help="Of all shapes. Default 2.")
     parser.add_argument("--seconds", type=float, default=0.8, help="Of a shape in one process. Default 0.8.")
     parser.add_argument("--measures", type=_list_of(MEASURES), default=MEASURES, help=f"Of {', '.join(MEASURES)}.")
-    names = [str(shape) for shape in SHAPES]
-    parser.add_argument("--shapes", type=_list_of(names), default=names, help="Such as '1 x 8,32 x 64'. Default all.")
-    parser.add_argument("--engines", help="Names, with commas between. Default: all.")
+    parser.add_argument("--shapes", type=_shapes, default=SHAPES, help="Such as '1 x 8,8 x 256'. Default: 12 of them.")
+    parser.add_argument(
+        "--engines", help="Names with commas between, as 'pytorch,spladert cpu-int8 onnx'. Default: all."
+    )
     parser.add_argument("--mix-texts", type=int, default=1000, help="Default 1000.")
-    parser.add_argument("--threads", type=int, default=usable_cores(), help="Of every engine. Default: all cores.")
+    parser.add_argument("--threads", type=int, default=usable_cores()[0], help="Of every engine. Default: all cores.")
     shared = Path(os.environ.get("SPLADERT_SHARED", "../shared"))
     parser.add_argument("--texts", type=Path, default=shared / "data/sentences.txt", help="Sentences, one a line.")
     parser.add_argument("--work", type=Path, help="Folder for the peers' models. Default: beside the bundle.")
@@ -214,6 +226,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, help="Write figures and raw samples here, or go on with those here.")
     parser.add_argument("--plots", type=Path, help="Write the plots to this folder.")
     return parser.parse_args()
+
+
+def _shapes(text: str) -> list[Shape]:
+    try:
+        return [Shape.parse(item) for item in text.split(",")]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _list_of(allowed: Sequence[str]) -> Any:
@@ -227,4 +246,7 @@ def _list_of(allowed: Sequence[str]) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main(parse()))
+    try:
+        sys.exit(main(parse()))
+    except SpladertError as error:
+        raise SystemExit(f"error: {error}") from None

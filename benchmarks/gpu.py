@@ -1,10 +1,10 @@
 """All there is to measure on an NVIDIA GPU, in one run: first that the results are right, then how fast they come.
 
     pip install '.[gpu,export]' 'onnxruntime-gpu[cuda,cudnn]' 'tensorrt-cu13>=10,<11'
-    python benchmarks/make_checkpoint.py /tmp/checkpoint
+    python -m benchmarks.make_checkpoint /tmp/checkpoint
     spladert export /tmp/checkpoint /tmp/bundle --precision fp32 --precision fp16 \
         --precision tensorrt-fp16 --precision tensorrt-int8 --allow-loss
-    python benchmarks/gpu.py /tmp/checkpoint /tmp/bundle --json gpu.json
+    python -m benchmarks.gpu /tmp/checkpoint /tmp/bundle --json gpu.json
 
 (tensorrt-cu12 where onnxruntime-gpu is built for CUDA 12.) It
 
@@ -26,16 +26,23 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks.gpu_head import measure_head
+from spladert import SparseEncoder, SparseVector, SpladertError
+from spladert.bench.samples import Clock, percentile, sample
+from spladert.bench.texts import make_texts
+from spladert.engine import Device
+from spladert.tokenizer import load_tokenizer
 
 LATENCY_TOKENS, TEXT_TOKENS = 8, 64
 BATCHES = (1, 8, 32, 64, 128, 256)
-WARM_UPS, LATENCY_RUNS, BATCH_RUNS = 20, 200, 20
+WARM_UPS, LATENCY_CALLS, BATCH_CALLS = 20, 200, 20
 FP32_ERROR = 1e-3  # the most that a weight of an fp32 engine may differ from the CPU's
 LEAST_OVERLAP = 0.97  # of the 10 heaviest ids with the CPU's fp32, for every other engine
+DEVICES: dict[str, Device] = {"cpu": "cuda", "cuda": "cuda", "tensorrt": "tensorrt"}  # by a variant's target
 Encode = Callable[[Sequence[str]], Any]
 
 
@@ -50,7 +57,7 @@ class Floors:
 
 @dataclass(frozen=True)
 class Work:
-    """What a model costs: weights that a run must read at least once, and operations a token, both of the products."""
+    """What a model costs: weights that a batch reads at least once, and operations a token, both of the products."""
 
     weight_bytes: int
     flops_per_token: int
@@ -58,15 +65,6 @@ class Work:
     def least_seconds(self, floors: Floors, tokens: int) -> float:
         """The larger of reading the weights and computing the products."""
         return max(self.weight_bytes / floors.bytes_per_second, self.flops_per_token * tokens / floors.fp16_flops)
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds of one call."""
-
-    p50: float
-    p90: float
-    p99: float
 
 
 def require_cuda() -> Any:
@@ -84,11 +82,6 @@ def require_cuda() -> Any:
     return torch
 
 
-def percentiles(milliseconds: Sequence[float]) -> Latency:
-    p50, p90, p99 = np.percentile(np.asarray(milliseconds), [50, 90, 99]).tolist()
-    return Latency(p50, p90, p99)
-
-
 def work(hidden: int, vocabulary: int, encoder_weights: int, bytes_per_weight: int) -> Work:
     """The products of an encoder with `encoder_weights` entries in its matrices, and of a decoder [V, H]."""
     weights = encoder_weights + hidden * vocabulary
@@ -102,29 +95,6 @@ def encoder_matrices(model: Any) -> int:
     decoder = model.get_output_embeddings()
     linear = [m for m in model.modules() if isinstance(m, nn.Linear) and m is not decoder]
     return sum(int(m.weight.numel()) for m in linear)
-
-
-def make_texts(tokenizer: Any, tokens: int, count: int, max_length: int) -> list[str]:
-    """Texts of exactly `tokens` tokens, special tokens included, out of the tokenizer's own words.
-
-    Raises:
-        SystemExit: the tokenizer's words do not come back as they went in.
-    """
-    from spladert.tokenizer import tokenize
-
-    special = len(tokenizer.encode("").ids)
-    words = [word for word in tokenizer.get_vocab() if word.isalpha() and len(word) > 1]
-    alone = tokenize(tokenizer, words).input_ids
-    words = sorted(word for word, ids in zip(words, alone, strict=True) if len(ids) == special + 1)
-    if not words or tokens <= special or tokens > max_length:
-        raise SystemExit(f"no text of {tokens} tokens can be made for this bundle")
-    random = np.random.default_rng(0)
-    texts = [" ".join(random.choice(words, tokens - special).tolist()) for _ in range(4 * count)]
-    rows = tokenize(tokenizer, texts).input_ids
-    fitting = [text for text, ids in zip(texts, rows, strict=True) if len(ids) == tokens]
-    if len(fitting) < count:
-        raise SystemExit(f"only {len(fitting)} of {len(texts)} made texts have {tokens} tokens")
-    return fitting[:count]
 
 
 def difference(found: Sequence[Any], expected: Sequence[Any]) -> dict[str, float]:
@@ -150,12 +120,12 @@ def acceptable(precision: str, measured: dict[str, float]) -> bool:
 def measure_floors(torch: Any) -> Floors:
     """A copy of 2 GiB and a product of 8,192 x 8,192 fp16 matrices, each the best of 20."""
 
-    def best(run: Callable[[], Any]) -> float:
-        seconds = []
+    def best(call: Callable[[], Any]) -> float:
+        seconds: list[float] = []
         for _ in range(WARM_UPS):
             start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
             start.record()
-            run()
+            call()
             end.record()
             torch.cuda.synchronize()
             seconds.append(start.elapsed_time(end) / 1e3)
@@ -168,10 +138,8 @@ def measure_floors(torch: Any) -> Floors:
     return Floors(torch.cuda.get_device_name(), bandwidth, flops)
 
 
-def spladert_engine(bundle: Path, device: str, precision: str) -> Encode:
-    from spladert import SparseEncoder
-
-    encoder = SparseEncoder.load(bundle, device=device, precision=precision)  # type: ignore[arg-type]
+def spladert_engine(bundle: Path, device: Device, variant: str) -> Encode:
+    encoder = SparseEncoder.load(bundle, device=device, variant=variant)
 
     def encode(texts: Sequence[str]) -> Any:
         return encoder.encode(texts, batch_size=len(texts))
@@ -182,8 +150,6 @@ def spladert_engine(bundle: Path, device: str, precision: str) -> Encode:
 def torch_engine(torch: Any, checkpoint: Path, max_length: int, top_k: int, *, compiled: bool) -> Encode:
     """The model card's code in fp16; k ids and weights of each text come back to the host."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-    from spladert import SparseVector
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     model = AutoModelForMaskedLM.from_pretrained(checkpoint, dtype=torch.float16).cuda().eval()
@@ -205,16 +171,11 @@ def torch_engine(torch: Any, checkpoint: Path, max_length: int, top_k: int, *, c
     return encode
 
 
-def time_calls(run: Callable[[], Any], repetitions: int) -> list[float]:
-    """Milliseconds of each call after the warm-up; `run` must wait for its result."""
+def time_calls(call: Callable[[], Any], repetitions: int, clock: Clock) -> list[float]:
+    """Milliseconds of each call after the warm-up; `call` must wait for its result."""
     for _ in range(WARM_UPS):
-        run()
-    taken = []
-    for _ in range(repetitions):
-        begun = time.perf_counter()
-        run()
-        taken.append((time.perf_counter() - begun) * 1e3)
-    return taken
+        call()
+    return sample(call, 0, least=repetitions, clock=clock)
 
 
 def table(results: dict[str, Any], floor_ms: float) -> str:
@@ -232,14 +193,12 @@ def table(results: dict[str, Any], floor_ms: float) -> str:
 
 def main(args: argparse.Namespace) -> None:
     torch = require_cuda()
-    from gpu_head import measure_head
-    from spladert import SparseEncoder
-
-    encoder = SparseEncoder.load(args.bundle, device="cpu", precision="fp32")
-    manifest, tokenizer = encoder.manifest, encoder._tokenizer
+    encoder = SparseEncoder.load(args.bundle, device="cpu", variant="cpu-fp32")
+    manifest = encoder.manifest
+    tokenizer = load_tokenizer(encoder.bundle.tokenizer_json(), manifest.max_length)
     longest = min(TEXT_TOKENS, manifest.max_length)
-    query = make_texts(tokenizer, min(LATENCY_TOKENS, longest), 1, manifest.max_length)
-    texts = make_texts(tokenizer, longest, max(BATCHES), manifest.max_length)
+    query = make_texts(tokenizer, min(LATENCY_TOKENS, longest), 1)
+    texts = make_texts(tokenizer, longest, max(BATCHES))
     probes = [*query, *texts[:32]]
     expected = list(encoder.encode(probes))
     floors = measure_floors(torch)
@@ -251,19 +210,14 @@ def main(args: argparse.Namespace) -> None:
     costs = work(hidden, manifest.vocabulary_size, entries, 2)
     del model
     makers: dict[str, tuple[str, Callable[[], Encode]]] = {
-        f"spladert {v.target} {v.precision}": (
-            v.precision,
-            lambda v=v: spladert_engine(args.bundle, v.target if v.target != "cpu" else "cuda", v.precision),
-        )
+        f"spladert {v.name}": (v.precision, partial(spladert_engine, args.bundle, DEVICES[v.target], v.name))
         for v in manifest.variants
         if v.target != "cpu" or v.precision == "fp32"
     }
     for name, compiled in (("torch fp16 eager", False), ("torch fp16 compiled", True)):
         makers[name] = (
             "fp16",
-            lambda compiled=compiled: torch_engine(
-                torch, args.checkpoint, manifest.max_length, manifest.top_k, compiled=compiled
-            ),
+            partial(torch_engine, torch, args.checkpoint, manifest.max_length, manifest.top_k, compiled=compiled),
         )
     engines, results = check(makers, probes, expected)
     if wrong := [name for name, result in results.items() if result.get("wrong")]:
@@ -305,15 +259,17 @@ def measure(
     costs: Work,
     floors: Floors,
     tokens: int,
+    clock: Clock = time.perf_counter,
 ) -> None:
     """Time each engine and add what was found to its result."""
     for name, encode in engines.items():
         print(f"timing {name}", file=sys.stderr)
-        results[name]["latency_ms"] = asdict(percentiles(time_calls(lambda e=encode: e(query), LATENCY_RUNS)))
+        taken = time_calls(partial(encode, query), LATENCY_CALLS, clock)
+        results[name]["latency_ms"] = {f"p{share}": percentile(taken, share / 100) for share in (50, 90, 99)}
         rates = {}
         for batch in BATCHES:
             part = texts[:batch]
-            taken = time_calls(lambda e=encode, p=part: e(p), BATCH_RUNS)
+            taken = time_calls(partial(encode, part), BATCH_CALLS, clock)
             rates[batch] = batch / statistics.median(taken) * 1e3
         batch = max(rates, key=lambda size: rates[size])
         results[name]["texts_per_second"] = rates
@@ -325,4 +281,7 @@ if __name__ == "__main__":
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--json", type=Path, help="Write everything here.")
-    main(parser.parse_args())
+    try:
+        main(parser.parse_args())
+    except SpladertError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 TILES = (4096, 8192, 16384)  # and the whole vocabulary
 WARM_UPS, RUNS = 10, 50
@@ -59,9 +60,10 @@ def head_model(hidden: int, vocabulary: int, top_k: int, tile: int, *, half: boo
     return bytes(model.SerializeToString())
 
 
-def head_weight(hidden: int, vocabulary: int) -> np.ndarray:
-    """The same float32 [V, H] for all ways."""
-    return np.random.default_rng(0).standard_normal((vocabulary, hidden), dtype=np.float32) / hidden**0.5
+def head_weight(hidden: int, vocabulary: int) -> NDArray[np.float32]:
+    """The same [V, H] for all ways."""
+    weight = np.random.default_rng(0).standard_normal((vocabulary, hidden), dtype=np.float32)
+    return weight / np.float32(hidden**0.5)
 
 
 def fused_kernel() -> Callable[..., None]:
@@ -69,18 +71,17 @@ def fused_kernel() -> Callable[..., None]:
     import triton
     import triton.language as tl
 
-    @triton.jit
-    def kernel(  # type: ignore[no-untyped-def]
-        hidden,
-        weight,
-        pooled,
-        batch,
-        width,
-        vocabulary,
+    def kernel(
+        hidden: Any,
+        weight: Any,
+        pooled: Any,
+        batch: Any,
+        width: Any,
+        vocabulary: Any,
         tokens: tl.constexpr,
         columns: tl.constexpr,
         step: tl.constexpr,
-    ):
+    ) -> None:
         text, first = tl.program_id(1), tl.program_id(0) * columns
         rows = tl.arange(0, tokens) * batch + text  # hidden is [S, B, H]
         ids = first + tl.arange(0, columns)
@@ -94,7 +95,8 @@ def fused_kernel() -> Callable[..., None]:
             total += tl.dot(h, w)
         tl.store(pooled + text * vocabulary + ids, tl.max(total, axis=0), mask=inside)
 
-    return kernel  # type: ignore[no-any-return]
+    compiled: Callable[..., None] = triton.jit(kernel)
+    return compiled
 
 
 def run_fused(kernel: Any, hidden: Any, weight: Any, pooled: Any) -> None:

@@ -1,6 +1,6 @@
 """CPU time of `import spladert` and of the default model's first vector, each in processes of its own.
 
-    python benchmarks/import_time.py [--runs 7]
+    python -m benchmarks.import_time [--runs 7]
 
 Prints the median over the runs of user plus system time, and of wall time, in seconds.
 """

@@ -1,6 +1,6 @@
 """Build a checkpoint of the default model's real architecture with random weights.
 
-    python benchmarks/make_checkpoint.py OUT [--active 75] [--layers 22] [--seed 0]
+    python -m benchmarks.make_checkpoint OUT [--active 75] [--layers 22] [--seed 0]
 
 The config and the tokenizer are the real ones (SPLADERT_SHARED, default ../shared), the weights are random: it is for
 speed, memory and fidelity, never for quality. The decoder's bias is one constant, set so that a text has about

@@ -1,6 +1,6 @@
 """Peak memory of an engine by the number of texts of one call, each in a process of its own.
 
-    python benchmarks/memory.py CHECKPOINT BUNDLE [--engines 'spladert cpu-int8,pytorch'] [--texts-of-a-call 1,32,256]
+    python -m benchmarks.memory CHECKPOINT BUNDLE [--engines 'spladert cpu-int8,pytorch'] [--texts-of-a-call 1,32,256]
 
 The texts have the model's maximum length. Engines are those of compare.py that need no preparation; by default
 spladert's variants for CPU.
@@ -14,16 +14,15 @@ import os
 import tempfile
 from pathlib import Path
 
-from suite.checkpoint import portable
-from suite.engines import engine_names
-from suite.machine import usable_cores
-from suite.processes import Launcher
-from suite.workload import make_workload
+from benchmarks.suite.checkpoint import portable
+from benchmarks.suite.engines import engine_names
+from benchmarks.suite.processes import Launcher
+from benchmarks.suite.texts import make_workload
+from spladert.bundle import open_bundle
+from spladert.engine.machine import usable_cores
 
 
 def main(args: argparse.Namespace) -> None:
-    from spladert.bundle import open_bundle
-
     manifest = open_bundle(args.bundle).manifest
     names = args.engines.split(",") if args.engines else [n for n in engine_names(args.bundle) if "spladert" in n]
     counts = [int(count) for count in args.texts_of_a_call.split(",")]
@@ -37,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
             "bundle": str(args.bundle.resolve()),
             "work": folder,
             "workload": str(workload),
-            "threads": usable_cores(),
+            "threads": usable_cores()[0],
             "max_length": manifest.max_length,
             "top_k": manifest.top_k,
         }

@@ -16,11 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import ModernBertForMaskedLM
 
-from config import Contrastive, Phase
-from model import SparseLogits, pad, sparse_logits
-from regress import distance, phrase, random_tokens
-from teacher import LexicalTeacher
-from tokenizer import CLS, SEP
+from training.config import Contrastive, Phase
+from training.model import SparseLogits, pad, sparse_logits
+from training.regress import distance, phrase, random_tokens
+from training.teacher import LexicalTeacher
+from training.tokenizer import CLS, SEP
 
 KINDS = ("phrase", "crop", "lead", "question", "pair", "triplet")
 QUERY_TOKENS = 32
@@ -58,7 +58,8 @@ def similar_passages(
     duplicate = np.array([hash(tuple(row)) for row in passages])
     scores[duplicate[None, :] == duplicate[:, None]] = -1
     scores[scores > 1.3 * own[:, None] + 1e-6] = -1  # far better than the given answer: likely an answer as well
-    return np.argsort(-scores, axis=1)[:, skip : skip + keep].tolist()
+    best: list[list[int]] = np.argsort(-scores, axis=1)[:, skip : skip + keep].tolist()
+    return best
 
 
 def _words(row: list[int], starts_word: np.ndarray) -> list[list[int]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import ModernBertConfig, ModernBertForMaskedLM
 
-from config import Shape
-from tokenizer import CLS, PAD, SEP
+from training.config import Shape
+from training.tokenizer import CLS, PAD, SEP
 
 MARGIN = 0.2  # logits this close below zero are trained too
 
@@ -54,13 +56,16 @@ def build(shape: Shape, max_length: int, seed: int) -> ModernBertForMaskedLM:
 def co_occurrence_embedding(ids: list[list[int]], vocab_size: int, width: int, window: int = 6) -> np.ndarray:
     """Start embeddings: positive pointwise mutual information of nearby tokens, factorised to `width` dimensions."""
     flat = np.array([token for row in ids for token in [*row, -1]])
-    total = sparse.csr_matrix((vocab_size, vocab_size), dtype=np.float32)
     text = np.cumsum(flat == -1)
-    for distance in range(1, window + 1):
+
+    def pairs(distance: int) -> sparse.csr_matrix:
+        """[vocab_size, vocab_size]: how often two tokens are that far apart, over the distance."""
         left, right = flat[:-distance], flat[distance:]
         near = (left >= 0) & (right >= 0) & (text[:-distance] == text[distance:])
         weights = np.full(int(near.sum()), 1.0 / distance, np.float32)
-        total = total + sparse.csr_matrix((weights, (left[near], right[near])), shape=total.shape)
+        return sparse.csr_matrix((weights, (left[near], right[near])), shape=(vocab_size, vocab_size))
+
+    total = reduce(add, map(pairs, range(1, window + 1)))
     both = (total + total.T).tocoo()
     marginal = np.asarray(both.sum(1)).ravel()
     context = marginal**0.75 / (marginal**0.75).sum()

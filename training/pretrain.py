@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import ModernBertForMaskedLM
 
-from config import MaskedLM
-from model import autocast, pad
-from tokenizer import CLS, MASK, SEP, SPECIAL
+from training.config import MaskedLM
+from training.model import autocast, pad
+from training.tokenizer import CLS, MASK, SEP, SPECIAL
 
 
 def windows(ids: list[list[int]], max_length: int) -> list[list[int]]:

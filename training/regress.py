@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import ModernBertForMaskedLM
 
-from config import Regression
-from model import MARGIN, SparseLogits, pad, sparse_logits
-from teacher import LexicalTeacher
-from tokenizer import CLS, SEP, SPECIAL
+from training.config import Regression
+from training.model import MARGIN, SparseLogits, pad, sparse_logits
+from training.teacher import LexicalTeacher
+from training.tokenizer import CLS, SEP, SPECIAL
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def _cut(row: list[int], longest: int, chance: np.random.Generator) -> list[int]
 def random_tokens(chance: np.random.Generator, vocab_size: int, longest: int) -> list[int]:
     """Tokens in no order: every entry of the vocabulary, however rare, learns to name itself."""
     length = int(chance.integers(1, longest + 1))
-    return chance.integers(len(SPECIAL), vocab_size, length).tolist()
+    tokens: list[int] = chance.integers(len(SPECIAL), vocab_size, length).tolist()
+    return tokens
 
 
 def phrase(row: list[int], starts_word: np.ndarray, chance: np.random.Generator) -> list[int]:

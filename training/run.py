@@ -1,7 +1,7 @@
 """Make the checkpoint: tokenizer, masked-LM pretraining, lexical regression, three contrastive phases, a blend of the
 weights before and after these, evaluation.
 
-    SPLADERT_SHARED=../shared python training/run.py --work /tmp/spladert-training
+    SPLADERT_SHARED=../shared python -m training.run --work /tmp/spladert-training
 
 Each stage keeps its state in the work folder, in a file named after the texts and settings it depends on; run again
 after an interruption, it goes on from there, and after a change of settings, from the last stage left as it was.
@@ -24,10 +24,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import ModernBertForMaskedLM
 
-import tokenizer as word_piece
-from config import CHECKPOINT, Config, shared_data
-from contrastive import Material, contrastive_step, similar_passages
-from data import (
+from training import tokenizer as word_piece
+from training.config import CHECKPOINT, Config, shared_data
+from training.contrastive import Material, contrastive_step, similar_passages
+from training.data import (
     Pair,
     RetrievalSet,
     read_pairs,
@@ -39,13 +39,13 @@ from data import (
     validation_set,
     without_held_out,
 )
-from lexical import bm25_passages, counts, encode_ids, inverse_document_frequency, presence
-from loop import Schedule, train
-from model import build, co_occurrence_embedding, encode, save_checkpoint
-from pretrain import masked_lm_step, windows
-from regress import TextPool, regression_step
-from teacher import LexicalTeacher, make_teacher
-from validate import score, similarity_agreement
+from training.lexical import bm25_passages, counts, encode_ids, inverse_document_frequency, presence
+from training.loop import Schedule, train
+from training.model import build, co_occurrence_embedding, encode, save_checkpoint
+from training.pretrain import masked_lm_step, windows
+from training.regress import TextPool, regression_step
+from training.teacher import LexicalTeacher, make_teacher
+from training.validate import score, similarity_agreement
 
 EXAMPLES = ("손해배상", "인공지능", "당뇨병", "계약서", "당뇨병 치료 방법")
 

@@ -13,9 +13,9 @@ import numpy as np
 from scipy import sparse
 from tokenizers import Tokenizer
 
-from config import Teacher
-from lexical import counts, inverse_document_frequency, presence
-from tokenizer import ENDINGS, SPECIAL
+from training.config import Teacher
+from training.lexical import counts, inverse_document_frequency, presence
+from training.tokenizer import ENDINGS, SPECIAL
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,11 @@ def make_teacher(
     links = _word_parts(vocab, settings) + _neighbours(term_counts, idf, pieces, embedding, settings)
     row, col, share = (np.array(column) for column in zip(*links, strict=True))
     strongest = np.argsort(share, kind="stable")  # later assignments win: the largest share of a repeated link
-    implied = sparse.dok_matrix((len(vocab), len(vocab)), dtype=np.float32)
-    for link in strongest:
-        implied[row[link], col[link]] = share[link]
+    kept = {(row[link], col[link]): share[link] for link in strongest}
+    places = np.array(list(kept)).T  # [2, links]
+    shares = np.array(list(kept.values()), np.float32)
+    implied = sparse.csr_matrix((shares, (places[0], places[1])), shape=(len(vocab), len(vocab)))
     quiet = np.array([piece.startswith("##") and _word(piece) in ENDINGS for piece in pieces])
     quiet |= np.array([not any(letter.isalnum() for letter in piece) for piece in pieces])
     emphasis = np.where(quiet, settings.quiet_emphasis, 1.0).astype(np.float32)
-    return LexicalTeacher(settings, idf * settings.scale, emphasis, implied.tocsr())
+    return LexicalTeacher(settings, idf * settings.scale, emphasis, implied)

@@ -1,6 +1,6 @@
 """Compare settings on the held-out questions: the card's tables of what was tried.
 
-    SPLADERT_SHARED=../shared python training/tune.py --work /tmp/spladert-tuning
+    SPLADERT_SHARED=../shared python -m training.tune --work /tmp/spladert-tuning
 
 Lexical teachers by themselves, which need no training, on the tokenizer of the first shape; then shapes of the model at
 a fraction of the steps. One line of JSON a trial, in `tune.jsonl` of the work folder; trials that have a line are not
@@ -17,9 +17,9 @@ from pathlib import Path
 
 import torch
 
-from config import Config, Shape, Teacher, shared_data
-from run import baselines, evaluate, make_tokenizer, read_corpus, read_texts, sentence_agreement, train_model
-from teacher import make_teacher
+from training.config import Config, Shape, Teacher, shared_data
+from training.run import baselines, evaluate, make_tokenizer, read_corpus, read_texts, sentence_agreement, train_model
+from training.teacher import make_teacher
 
 SHAPES = {
     "24,000 x 192, 4 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=4, heads=3),

@@ -7,7 +7,7 @@ import numpy as np
 from ir_measures import RR, R, nDCG
 from scipy import sparse, stats
 
-from data import RetrievalSet
+from training.data import RetrievalSet
 
 METRICS = {"nDCG@10": nDCG @ 10, "R@1": R @ 1, "R@10": R @ 10, "MRR@10": RR @ 10}
 

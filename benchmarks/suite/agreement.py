@@ -15,7 +15,7 @@ Entries = list[tuple[int, float]]  # (token id, weight), heaviest first
 
 def texts_to_agree_on(workload: Workload) -> list[str]:
     """Texts of all lengths for one call, so that the shorter ones are padded."""
-    return [text for length in LENGTHS for text in workload.by_length[length][:TEXTS_OF_A_LENGTH]]
+    return [text for length in LENGTHS for text in workload.by_length.get(length, [])[:TEXTS_OF_A_LENGTH]]
 
 
 def heaviest(output: Any) -> list[Entries]:

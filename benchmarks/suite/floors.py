@@ -1,4 +1,4 @@
-"""What the machine can do at best, measured: `python -m suite.floors THREADS` prints JSON.
+"""What the machine can do at best, measured: `python -m benchmarks.suite.floors SPEC`, SPEC a JSON file. Prints JSON.
 
 No engine can be faster than its weights can be read, nor than its products can be computed. Every rate is the best of
 several repetitions, by the best of the libraries that are there.
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 SIDE = 2048  # of the square matrices: 17.2 GFLOP a product, far from memory bound
@@ -19,26 +20,28 @@ READ_BYTES = 1 << 29  # a thread: beyond every cache
 REPETITIONS = 7
 
 
-def best_seconds(call: Callable[[], object], repetitions: int = REPETITIONS) -> float:
+def best_seconds(
+    call: Callable[[], object], repetitions: int = REPETITIONS, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """The shortest of several calls, after one that is discarded."""
     call()
     taken = []
     for _ in range(repetitions):
-        started = time.perf_counter()
+        started = clock()
         call()
-        taken.append(time.perf_counter() - started)
+        taken.append(clock() - started)
     return min(taken)
 
 
-def bandwidth_gb_s(threads: int, read_bytes: int = READ_BYTES) -> float:
+def bandwidth_gb_s(threads: int, read_bytes: int = READ_BYTES, clock: Callable[[], float] = time.perf_counter) -> float:
     """GB/s that `threads` threads read, each from an array of its own (numpy's max, and BLAS's dot product)."""
     import numpy as np
 
     arrays = [np.ones(read_bytes // 4, dtype=np.float32) for _ in range(threads)]
     with ThreadPoolExecutor(threads) as pool:
         seconds = min(
-            best_seconds(lambda: list(pool.map(np.max, arrays))),
-            best_seconds(lambda: list(pool.map(lambda array: np.dot(array, array), arrays))),
+            best_seconds(lambda: list(pool.map(np.max, arrays)), clock=clock),
+            best_seconds(lambda: list(pool.map(lambda array: np.dot(array, array), arrays)), clock=clock),
         )
     return threads * read_bytes / seconds / 1e9
 
@@ -64,7 +67,7 @@ def onnx_gemm(threads: int, kind: str, side: int = SIDE) -> float:
     if kind == "fp32":
         left: Any = rng.standard_normal((side, side), dtype=np.float32)
         left_type = TensorProto.FLOAT
-        constants = {"b": rng.standard_normal((side, side), dtype=np.float32)}
+        constants: dict[str, Any] = {"b": rng.standard_normal((side, side), dtype=np.float32)}
         node = helper.make_node("MatMul", ["a", "b"], ["y"])
     else:
         (left_np, left_type, left_range), (right_np, _, right_range) = types[kind[0]], types[kind[2]]
@@ -129,4 +132,4 @@ def floor_ms(floors: dict[str, Any], precision: str, parameters: int, batch: int
 
 if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: the threads here are our own
-    print(json.dumps(measure_floors(int(sys.argv[1]))))
+    print(json.dumps(measure_floors(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["threads"])))

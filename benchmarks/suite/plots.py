@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from spladert.bench.plot import matplotlib_module
+
 from .workload import BATCHES, LENGTHS, Shape
 
 FLOOR_SHAPES = (Shape(1, 8), Shape(32, 64))
@@ -13,10 +15,7 @@ FLOOR_SHAPES = (Shape(1, 8), Shape(32, 64))
 
 def draw(content: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write latency.svg, throughput.svg and floor.svg, those that there are figures for; gives their paths."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams.update({"font.size": 9, "svg.hashsalt": "spladert", "axes.grid": True, "grid.alpha": 0.3})
+    matplotlib_module()
     folder.mkdir(parents=True, exist_ok=True)
     figures = {"latency": _latency(content), "throughput": _throughput(content), "floor": _floor(content)}
     written = []

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from spladert.bench.samples import p99
+
 from .engines import engine
 from .floors import floor_ms
-from .workload import SHAPES, Shape
-
-ENOUGH = 100  # samples, for a 99th percentile
-
-
-def percentile(samples: Sequence[float], share: float) -> float:
-    """The smallest sample that at least `share` of the samples do not exceed (nearest rank)."""
-    ordered = sorted(samples)
-    return ordered[max(math.ceil(share * len(ordered)) - 1, 0)]
+from .workload import Shape, shapes_of
 
 
 def summarize_samples(rounds: Sequence[Sequence[float]], texts: int) -> dict[str, Any]:
     """Figures of one shape, milliseconds, over the samples of all rounds.
 
     p50 is the median of the rounds' medians, so that a round with more samples has no more say. p99 is None with fewer
-    than ENOUGH samples; the largest is given always.
+    than 100 samples; the largest is given always.
     """
     samples = [value for one in rounds for value in one]
     p50 = statistics.median(statistics.median(one) for one in rounds)
     return {
         "p50_ms": p50,
-        "p99_ms": percentile(samples, 0.99) if len(samples) >= ENOUGH else None,
+        "p99_ms": p99(samples),
         "max_ms": max(samples),
         "samples": len(samples),
         "texts_per_s": texts / p50 * 1e3,
@@ -43,10 +36,8 @@ def summarize(
     """One engine's figures. `rounds` and `mixes` are results of the worker's tasks `shapes` and `mix`."""
     precision = engine(name).precision
     summary: dict[str, Any] = {"precision": precision, "shapes": {}}
-    for shape in SHAPES:
+    for shape in shapes_of(name for one in rounds for name in one["samples_ms"]):
         taken = [one["samples_ms"][str(shape)] for one in rounds if str(shape) in one["samples_ms"]]
-        if not taken:
-            continue
         figures = summarize_samples(taken, shape.batch)
         floor = _floor(content, precision, shape)
         figures["over_floor"] = figures["p50_ms"] / floor if floor else None

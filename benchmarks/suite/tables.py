@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .workload import SHAPES
+from spladert.bench.tables import milliseconds
+
+from .workload import shapes_of
 
 Figures = Mapping[str, Any]
 
@@ -21,7 +23,7 @@ def report(content: Mapping[str, Any]) -> str:
         f"{settings['max_length']} tokens, top {settings['top_k']}; {content['rounds']} rounds."
     ]
     if any(one["shapes"] for one in engines.values()):
-        shapes = [str(shape) for shape in SHAPES if any(str(shape) in one["shapes"] for one in engines.values())]
+        shapes = [str(shape) for shape in shapes_of(name for one in engines.values() for name in one["shapes"])]
         first = next(one["shapes"] for one in engines.values() if one["shapes"])
         parts += [
             "Median latency, ms, from texts to vectors (texts x tokens); in brackets, times faster than the first row.",
@@ -54,6 +56,8 @@ def report(content: Mapping[str, Any]) -> str:
             f"{floors['fp32_gflop_s']:.0f} GFLOP/s, bf16 {_number(floors['bf16_gflop_s'], '{:.0f}', 'not on this CPU')}"
             f"{' GFLOP/s' if floors['bf16_gflop_s'] else ''}, int8 {floors['int8_gop_s']:.0f} GOP/s."
         )
+    if content.get("warnings"):  # results of an earlier version have none
+        parts.append("Disturbed:\n" + "\n".join(f"- {what}" for what in content["warnings"]))
     if content["not_run"]:
         parts.append("Not run:\n" + "\n".join(f"- {name}: {why}" for name, why in content["not_run"].items()))
     versions = {package: version for one in content["versions"].values() for package, version in one.items()}
@@ -76,7 +80,7 @@ def _latency(one: Figures, first: Figures, shape: str) -> str:
         return ""
     taken = one["shapes"][shape]["p50_ms"]
     ratio = f" ({first[shape]['p50_ms'] / taken:.1f}x)" if shape in first else ""
-    return f"{_three_digits(taken)}{ratio}"
+    return f"{milliseconds(taken)}{ratio}"
 
 
 def _tail(one: Figures, shape: str) -> str:
@@ -84,8 +88,8 @@ def _tail(one: Figures, shape: str) -> str:
         return ""
     figures = one["shapes"][shape]
     if figures["p99_ms"] is None:
-        return f"<= {_three_digits(figures['max_ms'])} ({figures['samples']})"
-    return f"{_three_digits(figures['p99_ms'])} ({figures['samples']})"
+        return f"<= {milliseconds(figures['max_ms'])} ({figures['samples']})"
+    return f"{milliseconds(figures['p99_ms'])} ({figures['samples']})"
 
 
 def _table(engines: Mapping[str, Figures], columns: Sequence[str], cell: Callable[[Figures, str], str]) -> str:
@@ -103,7 +107,3 @@ def _agreement(found: Mapping[str, Figures]) -> str:
 
 def _number(value: float | None, form: str, missing: str = "") -> str:
     return missing if value is None else form.format(value)
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

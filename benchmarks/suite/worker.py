@@ -1,4 +1,4 @@
-"""One engine in a process of its own: `python -m suite.worker SPEC`, SPEC a JSON file. The result is the last line.
+"""One engine in a process of its own: `python -m benchmarks.suite.worker SPEC`, SPEC a JSON file. Prints JSON last.
 
 Nothing is imported before the first vector that the engine does not import itself, so that its start is its own.
 """
@@ -9,18 +9,16 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .agreement import heaviest, texts_to_agree_on
 from .engine import Encode, Engine, Inputs, NotHereError
 from .engines import engine
-from .machine import peak_memory_mb, versions
 from .workload import SHAPES, Shape, Workload, mix_batches
 
-LEAST, MOST = 1, 60  # samples of a shape in one process
-WARM_UP = 0.3  # seconds; at least one call
+MOST = 60  # samples of a shape in one process
 
 
 def inputs_from(spec: dict[str, Any]) -> Inputs:
@@ -34,21 +32,6 @@ def inputs_from(spec: dict[str, Any]) -> Inputs:
     )
 
 
-def sample(call: Callable[[], object], seconds: float) -> list[float]:
-    """Milliseconds of each call, LEAST to MOST of them in about `seconds`, after a warm-up that is discarded."""
-    begun = time.perf_counter()
-    call()
-    while time.perf_counter() - begun < min(WARM_UP, seconds):
-        call()
-    taken: list[float] = []
-    begun = time.perf_counter()
-    while len(taken) < LEAST or (len(taken) < MOST and time.perf_counter() - begun < seconds):
-        started = time.perf_counter()
-        call()
-        taken.append((time.perf_counter() - started) * 1e3)
-    return taken
-
-
 def prepare(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
     if chosen.prepare is not None:
         chosen.prepare(inputs_from(spec), workload.calibration)
@@ -58,15 +41,21 @@ def prepare(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[st
 def check(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
     """Load and encode once: says whether the engine runs, and brings its files into the page cache."""
     chosen.load(inputs_from(spec))(workload.mix[:1])
+    from spladert.bench.machine import versions
+
     return {"versions": versions(chosen.packages)}
 
 
 def shapes(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
     encode, cold = _start(chosen, spec, workload)
+    from spladert.bench.machine import peak_memory_mb
+    from spladert.bench.samples import WARM_UP, sample, warm_up
+
     samples = {}
     for name in spec["shapes"]:
-        texts = workload.texts(_shape(name))
-        samples[name] = sample(lambda texts=texts: encode(texts), spec["seconds"])  # type: ignore[misc]
+        call = partial(encode, workload.texts(Shape.parse(name)))
+        warm_up(call, min(WARM_UP, spec["seconds"]))
+        samples[name] = sample(call, spec["seconds"], most=MOST)
     return {"cold_start_s": cold, "samples_ms": samples, "peak_mb": peak_memory_mb()}
 
 
@@ -78,7 +67,10 @@ def mix(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, A
     started = time.perf_counter()
     for texts in calls:
         encode(texts)
-    return {"mix_s": time.perf_counter() - started, "peak_mb": peak_memory_mb()}
+    seconds = time.perf_counter() - started
+    from spladert.bench.machine import peak_memory_mb
+
+    return {"mix_s": seconds, "peak_mb": peak_memory_mb()}
 
 
 def agree(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
@@ -92,6 +84,8 @@ def memory(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str
     longest = workload.by_length[max(workload.by_length)]
     count = spec["texts"]
     encode((longest * (count // len(longest) + 1))[:count])
+    from spladert.bench.machine import peak_memory_mb
+
     return {"peak_mb": peak_memory_mb()}
 
 
@@ -103,10 +97,6 @@ def _start(chosen: Engine, spec: dict[str, Any], workload: Workload) -> tuple[En
     encode = chosen.load(inputs_from(spec))
     encode(workload.texts(SHAPES[0]))
     return encode, time.monotonic() - spec["started"]
-
-
-def _shape(name: str) -> Shape:
-    return next(shape for shape in SHAPES if str(shape) == name)
 
 
 def run(spec: dict[str, Any]) -> dict[str, Any]:

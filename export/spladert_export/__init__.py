@@ -11,7 +11,9 @@ _missing = [name for name in ("torch", "transformers", "onnx", "onnxscript") if 
 if _missing:
     raise DependencyError(f"exporting needs {', '.join(_missing)}: pip install 'spladert[cpu,export]'")
 
-from .pipeline import export  # noqa: E402
+from .checkpoint import Support, supported  # noqa: E402
+from .pipeline import ExportReport, export  # noqa: E402
+from .quality.gate import Limits  # noqa: E402
 from .quality.verification import verify  # noqa: E402
 
-__all__ = ["export", "verify"]
+__all__ = ["ExportReport", "Limits", "Support", "export", "supported", "verify"]

@@ -1,157 +1,268 @@
-"""`export`: a checkpoint becomes a checked bundle."""
+"""`export`: a checkpoint becomes a checked bundle, read from top to bottom."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import cast
+
+import numpy as np
 
 from spladert import ExportError, SparseEncoder, __version__
-from spladert.bundle import FILE_NAME, Manifest
+from spladert.bundle import FILE_NAME, Bundle, Manifest, Variant
+from spladert.bundle.manifest import PROMPTS, QUERY_TABLE, SIDE_LENGTHS
+from spladert.engine import PlacementRequest
 from spladert.evaluation import RetrievalData, read_dataset, require_ir_measures
+from spladert.idf import TABLE as QUERY_WEIGHTS
+from spladert.tokenizer import load_tokenizer, tokenize
 
 from .checkpoint import Checkpoint, load_checkpoint
-from .cpu_variants import Progress, load_variant, make_fp32, make_quantized
-from .lower import GPU_VARIANTS, Job, make_gpu_variant, refuse_gpu
+from .errors import VariantRefusedError
+from .graph.passes import optimize
+from .graph.trace import trace
+from .material import Material
 from .package.bundle_writer import atomic_folder, describe_file
-from .quality.gate import Gate, Retrieval, ndcg
-from .quantize import SCHEMES, Scheme
+from .quality.gate import Gate, Limits, Retrieval, judge_fp32, ndcg
+from .quality.verification import reference_batches
+from .texts import CalibrationTexts, choose_texts, own_texts, read_texts
+from .variants import FP32, Progress, find_specs, make_variant, refuse_specs, remove_files
 
-PRECISIONS = ("fp32", *SCHEMES, *GPU_VARIANTS)
-CALIBRATION = Path(__file__).parent / "calibration_ko.txt"
+TOP_K = 256  # entries of a vector, of checkpoints that say nothing
+PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")  # whose versions the manifest records
 
 
 @dataclass(frozen=True)
-class Options:
-    """What an export is asked for; see `export`."""
+class ExportReport:
+    """What an export made. It stands for the bundle's path wherever a path is taken.
 
-    max_length: int
-    top_k: int
-    exclude_special_tokens: bool
-    precisions: tuple[str, ...]
-    texts: tuple[str, ...]  # to calibrate and measure on; none are needed for fp32 alone
-    texts_name: str
-    retrieval: RetrievalData | None
-    allow_loss: bool
+    Attributes:
+        path: the bundle.
+        variants: what it has, in the order that was asked for.
+        refused: why each variant that was asked for is not there, by its name.
+        positions: the most tokens of a text that the checkpoint could take; None where nothing limits it.
+        calibration: which texts variants were calibrated and measured on; None where none were needed.
+        warnings: what may be wrong, for the user to judge.
+        seconds: how long each stage took, in order.
+    """
+
+    path: Path
+    variants: tuple[Variant, ...]
+    refused: dict[str, str]
+    positions: int | None
+    calibration: str | None
+    warnings: tuple[str, ...]
+    seconds: tuple[tuple[str, float], ...]
+
+    def __fspath__(self) -> str:
+        return str(self.path)
 
 
 def export(
     source: str | Path,
     out: str | Path,
     *,
+    variants: Sequence[str] | None = None,
     revision: str | None = None,
-    max_length: int = 64,
-    top_k: int = 256,
+    max_length: int | None = None,
+    query_max_length: int | None = None,
+    document_max_length: int | None = None,
+    top_k: int | None = None,
     exclude_special_tokens: bool = False,
-    precisions: Sequence[str] = ("fp32",),
-    calibration: str | Path = CALIBRATION,
+    calibration: str | Path | None = None,
     evaluate: str | Path | None = None,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
     allow_loss: bool = False,
+    strict: bool = False,
     overwrite: bool = False,
     progress: Progress = lambda stage: None,
-) -> Path:
-    """Turn a checkpoint into a bundle and return its path.
+    precisions: Sequence[str] | None = None,
+) -> ExportReport:
+    """Turn a checkpoint into a bundle.
 
     Args:
         source: a hub id or a local folder, for `AutoModelForMaskedLM` and `AutoTokenizer`.
         out: the folder to make; it appears whole or not at all.
+        variants: what to make, of "cpu-fp32" (the default), "cpu-int8", "cpu-int4", "cuda-fp16", "cuda-bf16",
+            "tensorrt-fp16" and "tensorrt-int8"; or a precision ("int8") for its usual target.
         revision: branch, tag or commit of a hub id.
-        max_length: most tokens of a text, special tokens included; longer texts are cut.
-        top_k: most entries of a vector; at most the vocabulary.
+        max_length: most tokens of a text, special tokens included; longer texts are cut. None is what sentence-
+            transformers' files in the checkpoint say, else 64.
+        query_max_length: the same for `encode_query`; None is what the checkpoint says, else `max_length`.
+        document_max_length: the same for `encode_document`.
+        top_k: most entries of a vector, at most the vocabulary; None is what the checkpoint says, else 256. Where the
+            checkpoint says less than is asked for, it stays at that.
         exclude_special_tokens: give the tokenizer's special tokens weight 0 (the card keeps them).
-        precisions: the variants to make, of "fp32", "int8" and "int4" (CPU), "fp16" and "bf16" (CUDA), "tensorrt-fp16"
-            and "tensorrt-int8".
         calibration: a file of texts, one a line, like those to be encoded; quantized variants take their scales from it
-            and are measured on it.
-        evaluate: a folder in the BEIR layout, on which variants must keep 99.5% of the nDCG@10 of fp32.
-        allow_loss: write a variant that keeps less than that, or whose top-10 overlap with PyTorch is below 97%.
+            and are measured on it. None is lists of the languages that the checkpoint's tokenizer is made for.
+        evaluate: a folder in the BEIR layout, on which variants must keep a share of the nDCG@10 of fp32.
+        limits: what a variant must keep, and how hard is tried.
+        allow_loss: keep a variant that loses more.
+        strict: a variant that is refused is an error and nothing is written; else it is left out.
         overwrite: replace a bundle that is at `out`.
         progress: called with the name of each stage as it begins.
+        precisions: the former name of `variants`.
 
     Raises:
-        ExportError: the checkpoint is refused, `out` is taken, the fp32 graph differs from PyTorch by over 1e-4, or
-            a quantized variant loses too much.
+        ExportError: the checkpoint is refused, `out` is taken, the fp32 graph differs from PyTorch by more than
+            rounding, or all variants are refused, with `strict` any of them.
     """
-    out = Path(out)
-    unknown = [name for name in precisions if name not in PRECISIONS]
-    if unknown or not precisions:
-        raise ExportError(f"precision {unknown[0] if unknown else None!r} is not known; use {' or '.join(PRECISIONS)}")
-    if not (isinstance(max_length, int) and isinstance(top_k, int) and max_length > 0 and top_k > 0):
-        raise ExportError(f"max_length is {max_length!r} and top_k {top_k!r}; give integers of at least 1")
     # What can be wrong with the arguments is found before the long part.
-    texts = _read_calibration(Path(calibration)) if set(precisions) != {"fp32"} else ()
-    if evaluate is not None:
-        require_ir_measures()
-    retrieval = None if evaluate is None else read_dataset(evaluate)
-    with atomic_folder(out, overwrite=overwrite) as folder:
-        progress("load checkpoint")
-        checkpoint = load_checkpoint(str(source), revision, max_length)
-        options = Options(
-            max_length=max_length,
-            top_k=min(top_k, checkpoint.vocabulary_size),
-            exclude_special_tokens=exclude_special_tokens,
-            precisions=tuple(dict.fromkeys(precisions)),
-            texts=texts,
-            texts_name="the default list" if calibration == CALIBRATION else str(calibration),
-            retrieval=retrieval,
-            allow_loss=allow_loss,
+    specs = find_specs(_one_of(variants, precisions))
+    if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
+        raise ExportError(f"top_k is {top_k!r}; give an integer of at least 1")
+    others = [spec for spec in specs if spec is not FP32]
+    given = read_texts(Path(calibration)) if others and calibration is not None else None
+    data = None if evaluate is None else _read_retrieval(evaluate)
+    stage = _Stages(progress)
+    refused: dict[str, str] = {}
+    with atomic_folder(Path(out), overwrite=overwrite) as folder:
+        stage("load checkpoint")
+        checkpoint = load_checkpoint(
+            str(source),
+            revision,
+            max_length,
+            query_max_length=query_max_length,
+            document_max_length=document_max_length,
         )
-        refuse_gpu(options.precisions, options.top_k)
-        _fill(folder, checkpoint, options, progress)
+        manifest = _describe(folder, checkpoint, top_k, exclude_special_tokens)
+        refuse_specs(specs, checkpoint.head.pooling, manifest.top_k)
+        calibrating = _calibration_texts(checkpoint, given, str(calibration)) if others else None
+
+        stage("trace")
+        graph = trace(
+            checkpoint.model,
+            head=checkpoint.head,
+            max_length=manifest.max_length,
+            top_k=manifest.top_k,
+            excluded=manifest.excluded_token_ids,
+        )
+        stage("optimize")
+        rewrites = optimize(graph)
+
+        # fp32 comes first, asked for or not: the others are made of it.
+        tokenizer = load_tokenizer(checkpoint.tokenizer_json(), manifest.max_length)
+        prompt = checkpoint.prompts.get("default", "")
+        texts = calibrating.texts if calibrating else ()
+        token_ids = tokenize(tokenizer, [prompt + text for text in texts]).input_ids
+        material = Material(folder, manifest, graph, rewrites, token_ids)
+        make = partial(make_variant, material=material, attempts=limits.attempts, allow_loss=allow_loss, progress=stage)
+        made = {FP32.name: make(FP32, judge=partial(judge_fp32, checkpoint=checkpoint, limits=limits))}
+
+        if calibrating:
+            stage("encode calibration texts with PyTorch")
+            reference = tuple(reference_batches(checkpoint, manifest, texts))
+            retrieval = None
+            if data is not None:
+                stage("evaluate cpu-fp32")
+                retrieval = _measure_retrieval(folder, manifest, made[FP32.name], data)
+            gate = Gate(reference, calibrating.name, limits, retrieval, allow_loss)
+            for spec in others:
+                try:
+                    made[spec.name] = make(spec, judge=gate.judge)
+                except VariantRefusedError as reason:
+                    if strict:
+                        raise
+                    refused[spec.name] = str(reason)
+
+        stage("write manifest")
+        kept = tuple(made[spec.name] for spec in specs if spec.name in made)
+        if not kept:
+            raise ExportError("; ".join(refused.values()))
+        if FP32 not in specs:
+            remove_files(folder, FP32.name)
+        (folder / FILE_NAME).write_text(replace(manifest, variants=kept).to_json(), encoding="utf-8")
         card = Path(source) / "README.md"
         if card.is_file():  # the model card, and the license in it, go with the weights
             shutil.copyfile(card, folder / "README.md")
-    return out
+    return ExportReport(
+        Path(out),
+        kept,
+        refused,
+        positions=checkpoint.lengths.usable,
+        calibration=calibrating.name if calibrating else None,
+        warnings=(calibrating.warning,) if calibrating and calibrating.warning else (),
+        seconds=stage.finish(),
+    )
 
 
-def _fill(folder: Path, checkpoint: Checkpoint, options: Options, progress: Progress) -> None:
+def _calibration_texts(checkpoint: Checkpoint, given: Sequence[str] | None, name: str) -> CalibrationTexts:
+    if given is None:
+        return choose_texts(checkpoint.tokenizer)
+    return own_texts(given, name, checkpoint.tokenizer)
+
+
+class _Stages:
+    """Announces each stage and measures how long it takes."""
+
+    def __init__(self, announce: Progress) -> None:
+        self._announce = announce
+        self._begun: list[tuple[str, float]] = []
+
+    def __call__(self, stage: str) -> None:
+        self._begun.append((stage, time.perf_counter()))
+        self._announce(stage)
+
+    def finish(self) -> tuple[tuple[str, float], ...]:
+        """(stage, seconds) of each, the last one until now."""
+        ends = [*(begun for _, begun in self._begun[1:]), time.perf_counter()]
+        return tuple((stage, end - begun) for (stage, begun), end in zip(self._begun, ends, strict=True))
+
+
+def _one_of(variants: Sequence[str] | None, precisions: Sequence[str] | None) -> Sequence[str]:
+    if variants is not None and precisions is not None:
+        raise ExportError("variants and precisions are two names of one thing; give variants")
+    if variants is not None:
+        return variants
+    return (FP32.name,) if precisions is None else precisions
+
+
+def _read_retrieval(folder: str | Path) -> RetrievalData:
+    require_ir_measures()
+    return read_dataset(folder)
+
+
+def _measure_retrieval(folder: Path, manifest: Manifest, fp32: Variant, data: RetrievalData) -> Retrieval:
+    bundle = Bundle(folder, replace(manifest, variants=(fp32,)))
+    with SparseEncoder.from_bundle(bundle, PlacementRequest("cpu", fp32.name)) as encoder:
+        return Retrieval(data, ndcg(encoder, data))
+
+
+def _describe(folder: Path, checkpoint: Checkpoint, top_k: int | None, exclude_special_tokens: bool) -> Manifest:
+    """The manifest, still without variants; the tokenizer is written."""
     (folder / "tokenizer.json").write_text(checkpoint.tokenizer_json(), encoding="utf-8")
-    manifest = _manifest(folder, checkpoint, options)
-    fp32 = make_fp32(folder, checkpoint, manifest, progress)
-    made = {"fp32": fp32}
-    others = [name for name in options.precisions if name != "fp32"]
-    if others:
-        gate = _gate(load_variant(folder, manifest, fp32), checkpoint, options, progress)
-        graph = folder / fp32.files[0].name
-        for name in others:
-            if name in GPU_VARIANTS:
-                made[name] = make_gpu_variant(Job(graph, manifest, gate, progress), name)
-            else:
-                made[name] = make_quantized(folder, graph, manifest, cast("Scheme", name), gate, progress)
-    if "fp32" not in options.precisions:
-        for file in fp32.files:
-            (folder / file.name).unlink()
-    manifest = replace(manifest, variants=tuple(made[name] for name in options.precisions))
-    (folder / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
-
-
-def _gate(fp32: SparseEncoder, checkpoint: Checkpoint, options: Options, progress: Progress) -> Gate:
-    retrieval = None
-    if options.retrieval is not None:
-        progress("evaluate fp32")
-        retrieval = Retrieval(options.retrieval, ndcg(fp32, options.retrieval))
-    return Gate(checkpoint, options.texts, options.texts_name, retrieval, options.allow_loss)
-
-
-def _manifest(folder: Path, checkpoint: Checkpoint, options: Options) -> Manifest:
-    """The manifest, still without variants."""
     special = tuple(sorted({int(i) for i in checkpoint.tokenizer.all_special_ids}))
-    pad_token_id = checkpoint.tokenizer.pad_token_id
-    packages = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+    lengths, prompts = checkpoint.lengths, dict(checkpoint.prompts)
+    sides = lengths.query, lengths.document
+    table = None
+    if checkpoint.query_weights is not None:
+        np.save(folder / QUERY_WEIGHTS, checkpoint.query_weights)
+        table = describe_file(folder / QUERY_WEIGHTS)
+    requires = {
+        PROMPTS: any(prompts.values()),
+        SIDE_LENGTHS: sides != (None, None),
+        QUERY_TABLE: table is not None,
+    }
+    wanted = [number for number in (top_k, checkpoint.top_k) if number is not None] or [TOP_K]
     return Manifest(
         source=checkpoint.describe(),
-        max_length=options.max_length,
-        top_k=options.top_k,
+        max_length=lengths.max_length,
+        top_k=min(*wanted, checkpoint.vocabulary_size),
         vocabulary_size=checkpoint.vocabulary_size,
-        pad_token_id=0 if pad_token_id is None else int(pad_token_id),
+        pad_token_id=checkpoint.pad_token_id,
         special_token_ids=special,
-        excluded_token_ids=special if options.exclude_special_tokens else (),
+        excluded_token_ids=special if exclude_special_tokens else (),
         tokenizer=describe_file(folder / "tokenizer.json"),
         variants=(),
-        made_with={"spladert": __version__, **_versions(packages)},
+        made_with={"spladert": __version__, **_versions(PACKAGES)},
+        query_max_length=lengths.query,
+        document_max_length=lengths.document,
+        prompts=prompts,
+        query_table=table,
+        requires=tuple(name for name, needed in requires.items() if needed),
     )
 
 
@@ -163,13 +274,3 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # onnxruntime may be there as onnxruntime-gpu
             continue
     return found
-
-
-def _read_calibration(path: Path) -> tuple[str, ...]:
-    try:
-        texts = tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"calibration texts {path} cannot be read ({error}); give a UTF-8 file") from None
-    if not texts:
-        raise ExportError(f"calibration texts {path}: the file is empty; give one text a line, a hundred or so")
-    return texts

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import numpy as np
 
@@ -24,13 +23,26 @@ from .engine import (
     start_first,
     this_machine,
 )
-from .errors import BundleError, InputError
-from .tokenizer import TokenizedTexts, check_texts, load_tokenizer, tokenize
+from .errors import InputError
+from .pruning import Pruning
+from .pruning import prune as pruned
+from .query_table import load_table, look_up
+from .tokenizer import Side, TextTokenizer, TokenizedTexts
 from .vectors import SparseVector, SparseVectors, TopK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from tokenizers import Tokenizer
+
+
+class EncodeOptions(TypedDict, total=False):
+    """Options of `SparseEncoder.encode`, which says what they are."""
+
+    batch_size: int
+    top_k: int | None
+    prune: Pruning | str | None
+    max_length: int | None
+    split_special_tokens: bool
+    show_progress: bool
 
 
 class SparseEncoder:
@@ -64,12 +76,9 @@ class SparseEncoder:
         self.engine = engine
         self.options = options or RuntimeOptions()
         self._request = request or PlacementRequest(placement.device, placement.variant.name)
-        self._tokenizer: Tokenizer = load_tokenizer(bundle.tokenizer_json(), self.manifest.max_length)
-        if self._tokenizer.get_vocab_size() > self.manifest.vocabulary_size:
-            raise BundleError(
-                f"{bundle.path}: the tokenizer has {self._tokenizer.get_vocab_size()} tokens, "
-                f"the graph {self.manifest.vocabulary_size}; export the bundle again"
-            )
+        self._tokenizer = TextTokenizer(bundle.tokenizer_json(), bundle.manifest)
+        table = bundle.query_table()
+        self._query_table = None if table is None else load_table(table, self.manifest.vocabulary_size)
 
     @classmethod
     def load(
@@ -82,6 +91,7 @@ class SparseEncoder:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         spin: bool = True,
+        isa: str | None = None,
         precision: str | None = None,
     ) -> SparseEncoder:
         """Load a bundle.
@@ -96,6 +106,9 @@ class SparseEncoder:
                 it is an error.
             threads: threads of one batch, at most as many as this process may use cores; None is one a physical core.
             spin: let threads spin while they wait: faster alone, slower where other processes share the cores.
+            isa: what cpu-int8 runs with: an instruction set of the compiled engine ("amx", "avx512-vnni", "avx-vnni",
+                "avx2"), or "onnx" for ONNX Runtime; it runs or is an error. None is SPLADERT_ISA of the environment,
+                else the best here.
             precision: the former name of `variant`.
 
         Raises:
@@ -107,7 +120,7 @@ class SparseEncoder:
         if variant is not None and precision is not None:
             raise InputError(f"variant is {variant!r} and precision {precision!r}, two names of one thing; give one")
         request = make_request(device, variant if variant is not None else precision, providers)
-        return cls.from_bundle(open_bundle(bundle, revision=revision), request, RuntimeOptions(threads, spin))
+        return cls.from_bundle(open_bundle(bundle, revision=revision), request, RuntimeOptions(threads, spin, isa))
 
     @classmethod
     def from_bundle(
@@ -158,79 +171,146 @@ class SparseEncoder:
 
     @overload
     def encode(  # type: ignore[overload-overlap]  # a str is also an iterable of str; it means one text
-        self, texts: str, *, batch_size: int = 32, top_k: int | None = None, show_progress: bool = False
+        self, texts: str, *, side: Side | None = None, **options: Unpack[EncodeOptions]
     ) -> SparseVector: ...
     @overload
     def encode(
-        self, texts: Iterable[str], *, batch_size: int = 32, top_k: int | None = None, show_progress: bool = False
+        self, texts: Iterable[str], *, side: Side | None = None, **options: Unpack[EncodeOptions]
     ) -> SparseVectors: ...
     def encode(
-        self, texts: str | Iterable[str], *, batch_size: int = 32, top_k: int | None = None, show_progress: bool = False
+        self,
+        texts: str | Iterable[str],
+        *,
+        side: Side | None = None,
+        batch_size: int = 32,
+        top_k: int | None = None,
+        prune: Pruning | str | None = None,
+        max_length: int | None = None,
+        split_special_tokens: bool = False,
+        show_progress: bool = False,
     ) -> SparseVector | SparseVectors:
         """Encode one text, or many in input order.
 
         Texts of similar length make a batch, so that little padding is computed; a text's vector does not depend on
-        its neighbours. Text beyond the bundle's `max_length` tokens is cut, as the model was trained.
+        its neighbours. Text beyond `max_length` tokens is cut, as the model was trained.
 
         Args:
             texts: a str, or any iterable of str.
+            side: "query" or "document", where the bundle tells them apart: by prompts, by lengths, or by a table of
+                weights that queries are looked up in, without the graph.
             batch_size: the most texts of a batch (of long ones less, see the engine's `limits`).
             top_k: keep only the heaviest entries of each vector; at most the bundle's own `top_k`, the default.
+            prune: leave light entries out, by a rule such as "max_ratio:0.1"; see `Pruning` for all of them.
+            max_length: cut at fewer tokens than the bundle does, special tokens included.
+            split_special_tokens: read "[CLS]", "</s>" and their like as the characters they are. By default the
+                tokenizer takes them for its special tokens, as it did in training, whoever wrote them.
             show_progress: draw a progress bar on standard error.
 
         Raises:
             InputError: an item is not a str or not valid Unicode (the message gives its position), or an argument is
                 out of range.
         """
-        single = isinstance(texts, str)
-        tokenized = self.tokenize_batch([texts] if isinstance(texts, str) else texts)
+        tokenized = self.tokenize_batch(
+            [texts] if isinstance(texts, str) else texts,
+            side=side,
+            max_length=max_length,
+            split_special_tokens=split_special_tokens,
+        )
         with _progress(len(tokenized), show_progress) as counted:
-            vectors = self.assemble(counted(self.run(tokenized.input_ids, batch_size=batch_size)), tokenized, top_k)
-        return vectors[0] if single else vectors
+            results = counted(self.run(tokenized.input_ids, side=side, batch_size=batch_size))
+            vectors = self.assemble(results, tokenized, top_k, prune)
+        return vectors[0] if isinstance(texts, str) else vectors
 
-    # SPLADE uses one encoder for both sides; the two names let code say which one it means.
-    encode_query = encode
-    encode_document = encode
+    @overload
+    def encode_query(self, texts: str, **options: Unpack[EncodeOptions]) -> SparseVector: ...  # type: ignore[overload-overlap]
+    @overload
+    def encode_query(self, texts: Iterable[str], **options: Unpack[EncodeOptions]) -> SparseVectors: ...
+    def encode_query(
+        self, texts: str | Iterable[str], **options: Unpack[EncodeOptions]
+    ) -> SparseVector | SparseVectors:
+        """`encode` with side "query"."""
+        return self.encode(texts, side="query", **options)
 
-    def tokenize_batch(self, texts: Iterable[str], *, special_tokens: bool = True) -> TokenizedTexts:
-        """The first stage of `encode`: token ids of each text, cut to the bundle's `max_length`, and which were cut.
+    @overload
+    def encode_document(self, texts: str, **options: Unpack[EncodeOptions]) -> SparseVector: ...  # type: ignore[overload-overlap]
+    @overload
+    def encode_document(self, texts: Iterable[str], **options: Unpack[EncodeOptions]) -> SparseVectors: ...
+    def encode_document(
+        self, texts: str | Iterable[str], **options: Unpack[EncodeOptions]
+    ) -> SparseVector | SparseVectors:
+        """`encode` with side "document"."""
+        return self.encode(texts, side="document", **options)
+
+    def tokenize_batch(
+        self,
+        texts: Iterable[str],
+        *,
+        side: Side | None = None,
+        max_length: int | None = None,
+        split_special_tokens: bool = False,
+        special_tokens: bool = True,
+    ) -> TokenizedTexts:
+        """The first stage of `encode`: token ids of each text, and which texts were cut.
+
+        Args:
+            texts, side, max_length, split_special_tokens: as for `encode`.
+            special_tokens: with the special tokens around a text.
 
         Raises:
-            InputError: `texts` is no iterable of str, or one is not valid Unicode.
+            InputError: `texts` is no iterable of str, one is not valid Unicode, or an argument is out of range.
         """
-        return tokenize(self._tokenizer, check_texts(texts), special_tokens=special_tokens)
+        return self._tokenizer(
+            texts,
+            side=side,
+            max_length=max_length,
+            split_special_tokens=split_special_tokens,
+            special_tokens=special_tokens,
+        )
 
-    def run(self, input_ids: Sequence[Sequence[int]], *, batch_size: int = 32) -> Iterator[TopK]:
+    def run(
+        self, input_ids: Sequence[Sequence[int]], *, side: Side | None = None, batch_size: int = 32
+    ) -> Iterator[TopK]:
         """The second stage of `encode`: the graph's k entries of each row of token ids, batch by batch.
 
-        Batches are cut by their cost, and come longest rows first; rows without a token are in none.
+        Batches are cut by their cost, and come longest rows first; rows without a token are in none. Queries of a
+        bundle that has a table for them are looked up instead.
 
         Raises:
             InputError: `batch_size` is out of range, or the encoder is closed.
         """
         if not isinstance(batch_size, Integral) or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}; give an integer of at least 1")
+        if side == "query" and self._query_table is not None:
+            return look_up(self._query_table, input_ids, self.manifest.top_k)
         limits = self.engine.limits.with_texts(int(batch_size))
         return (
             TopK(np.array(positions), *self.engine.run([input_ids[i] for i in positions]))
             for positions in batches([len(row) for row in input_ids], limits)
         )
 
-    def assemble(self, results: Iterable[TopK], tokenized: TokenizedTexts, top_k: int | None = None) -> SparseVectors:
-        """The third stage of `encode`: vectors in the order of the texts, each with its `top_k` heaviest entries.
+    def assemble(
+        self,
+        results: Iterable[TopK],
+        tokenized: TokenizedTexts,
+        top_k: int | None = None,
+        prune: Pruning | str | None = None,
+    ) -> SparseVectors:
+        """The third stage of `encode`: vectors in the order of the texts, each with the entries that it keeps.
 
         Raises:
-            InputError: `top_k` is out of range.
+            InputError: `top_k` or `prune` is out of range.
         """
         if top_k is not None and not (isinstance(top_k, Integral) and 1 <= top_k <= self.manifest.top_k):
             raise InputError(
                 f"top_k is {top_k!r}; this bundle gives 1 to {self.manifest.top_k} "
                 "(spladert export --top-k makes one with more)"
             )
+        pruning = Pruning.parse(prune) if isinstance(prune, str) else prune
         truncated = int(tokenized.truncated.sum())
-        return SparseVectors.from_batches(
+        vectors = SparseVectors.from_batches(
             results, len(tokenized), self.manifest.vocabulary_size, top_k=top_k, truncated=truncated
         )
+        return vectors if pruning is None else pruned(vectors, pruning)
 
     @overload
     def decode(self, vectors: SparseVector, top_k: int | None = None) -> list[tuple[str, float]]: ...
@@ -266,14 +346,10 @@ class SparseEncoder:
         decoded = self.decode(vectors)
         return dict(decoded) if isinstance(vectors, SparseVector) else list(map(dict, decoded))  # type: ignore[arg-type]
 
-    @cached_property
+    @property
     def tokens(self) -> NDArray[np.object_]:
-        """The vocabulary's tokens by id, object array of str [vocabulary_size], no two alike.
-
-        Ids beyond the tokenizer's tokens exist where a checkpoint pads its vocabulary: "[unused ID]".
-        """
-        names = [self._tokenizer.id_to_token(i) or f"[unused {i}]" for i in range(self.manifest.vocabulary_size)]
-        return np.array(_unique(names), dtype=object)
+        """The vocabulary's tokens by id, object array of str [vocabulary_size], no two alike."""
+        return self._tokenizer.tokens
 
 
 def _load_again(
@@ -281,20 +357,6 @@ def _load_again(
 ) -> SparseEncoder:
     bundle, revision = origin
     return SparseEncoder.from_bundle(open_bundle(bundle, revision=revision), request, options)
-
-
-def _unique(tokens: Sequence[str]) -> list[str]:
-    """The tokens, made unique: as keys of an object, two ids must not fall on one name.
-
-    The lowest id keeps the bare token, another one gets `token#id`.
-    """
-    names: dict[str, None] = {}
-    for i, token in enumerate(tokens):
-        name = token
-        while name in names:
-            name = f"{name}#{i}"
-        names[name] = None
-    return list(names)
 
 
 @contextmanager

@@ -25,3 +25,7 @@ class DependencyError(SpladertError, ImportError):
 
 class ExportError(SpladertError, ValueError):
     """A checkpoint that cannot be exported, or a graph that failed its own check."""
+
+
+class StoreError(SpladertError, RuntimeError):
+    """A store of vectors that refuses a request, or does not answer."""

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from .bundle import Manifest
 from .errors import BundleError, InputError
+from .locality import depends_on_beginning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
+
+END_OF_WORD = re.compile(r"\S(?=[ \n])")
+# Characters of a long text that are tokenized first, for each token that it may have: Korean and English words have
+# two to six characters a token, so that little is tokenized twice.
+CHARACTERS_PER_TOKEN = 16
+GROWTH = 8  # times as many where those gave too few tokens
 
 
 def load_tokenizer(tokenizer_json: str, max_length: int) -> Tokenizer:
     """A tokenizer that cuts to `max_length` tokens, special tokens included, and never pads.
+
+    It cuts at the side that the file's own truncation names, by default the right.
 
     Raises:
         BundleError: the JSON is not a tokenizer.
@@ -28,8 +41,12 @@ def load_tokenizer(tokenizer_json: str, max_length: int) -> Tokenizer:
     except Exception as error:  # tokenizers raises bare Exception
         raise BundleError(f"tokenizer.json is not a tokenizer ({error}); export the bundle again") from None
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length)
+    direction = (tokenizer.truncation or {}).get("direction", "right")
+    tokenizer.enable_truncation(max_length, direction=direction)
     return tokenizer
+
+
+Side = Literal["query", "document"]
 
 
 @dataclass(frozen=True)
@@ -66,24 +83,163 @@ def check_texts(texts: Iterable[object]) -> list[str]:
     return checked
 
 
-def tokenize(tokenizer: Tokenizer, texts: Sequence[str], *, special_tokens: bool = True) -> TokenizedTexts:
-    """Token ids of each text, with or without the special tokens around it.
+def tokenize(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    *,
+    max_length: int | None = None,
+    special_tokens: bool = True,
+    from_beginning: bool = False,
+) -> TokenizedTexts:
+    """Token ids of each text.
+
+    Args:
+        tokenizer: one of `load_tokenizer`.
+        texts: any str.
+        max_length: cut to fewer tokens than the tokenizer does.
+        special_tokens: with the special tokens around a text.
+        from_beginning: tokenize only as much of a long text as gives its first tokens; for a tokenizer of which
+            `depends_on_beginning` holds, and right-hand cuts.
 
     Raises:
         InputError: a text holds a lone surrogate, which no tokenizer can take; the message gives its position.
     """
+    truncation: dict[str, Any] = tokenizer.truncation or {}
+    longest = int(truncation["max_length"])
+    size = CHARACTERS_PER_TOKEN * longest
+    pieces = [_beginning(text, size) if from_beginning else text for text in texts]
     try:
-        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=special_tokens)
+        encodings = tokenizer.encode_batch_fast(pieces, add_special_tokens=special_tokens)
+        for i, text in enumerate(texts):
+            while len(pieces[i]) < len(text) and not encodings[i].overflowing:  # too few tokens so far
+                pieces[i] = _beginning(text, GROWTH * len(pieces[i]))
+                [encodings[i]] = tokenizer.encode_batch_fast([pieces[i]], add_special_tokens=special_tokens)
     except Exception:
-        for position, text in enumerate(texts):
-            try:
-                text.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise InputError(
-                    f"text {position} has a lone surrogate (U+{ord(text[error.start]):04X}) at character "
-                    f"{error.start}, which is not valid Unicode; clean it, for example with "
-                    "text.encode('utf-8', 'replace').decode('utf-8')"
-                ) from None
+        _refuse_surrogates(enumerate(texts))
         raise
+    _refuse_surrogates((i, text) for i, text in enumerate(texts) if len(pieces[i]) < len(text))
     truncated = np.fromiter((bool(encoding.overflowing) for encoding in encodings), np.bool_, len(encodings))
-    return TokenizedTexts([encoding.ids for encoding in encodings], truncated)
+    if max_length is None or max_length >= longest:
+        return TokenizedTexts([encoding.ids for encoding in encodings], truncated)
+    over = [len(encoding) > max_length for encoding in encodings]
+    left = truncation["direction"] == "left"
+    rows = [_cut(e, max_length, left=left) if o else e.ids for e, o in zip(encodings, over, strict=True)]
+    return TokenizedTexts(rows, truncated | np.array(over, np.bool_))
+
+
+def _beginning(text: str, size: int) -> str:
+    """The text up to the first white space behind its first `size` characters that follows something else."""
+    if len(text) <= size:
+        return text
+    found = END_OF_WORD.search(text, size)
+    return text if found is None else text[: found.start() + 1]
+
+
+def _cut(encoding: Encoding, max_length: int, *, left: bool) -> list[int]:
+    """The ids of a shorter cut: the special tokens around a text stay."""
+    ids, special = encoding.ids, encoding.special_tokens_mask
+    before = special.index(0) if 0 in special else len(special)
+    after = special[::-1].index(0) if 0 in special else 0
+    room = max_length - before - after
+    content = ids[before : len(ids) - after]
+    kept = content[len(content) - room :] if left else content[:room]
+    return [*ids[:before], *kept, *ids[len(ids) - after :]]
+
+
+def _refuse_surrogates(texts: Iterable[tuple[int, str]]) -> None:
+    for position, text in texts:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"text {position} has a lone surrogate (U+{ord(text[error.start]):04X}) at character "
+                f"{error.start}, which is not valid Unicode; clean it, for example with "
+                "text.encode('utf-8', 'replace').decode('utf-8')"
+            ) from None
+
+
+class TextTokenizer:
+    """A bundle's tokenizer with what the bundle says of the two sides of a search.
+
+    Raises:
+        BundleError: the JSON is not a tokenizer, or not the graph's.
+    """
+
+    def __init__(self, tokenizer_json: str, manifest: Manifest) -> None:
+        self._json, self._manifest = tokenizer_json, manifest
+        self._tokenizer = load_tokenizer(tokenizer_json, manifest.max_length)
+        self._from_beginning = (self._tokenizer.truncation or {}).get("direction") == "right" and depends_on_beginning(
+            self._tokenizer
+        )
+        size = self._tokenizer.get_vocab_size()
+        if size > manifest.vocabulary_size:
+            raise BundleError(
+                f"the bundle's tokenizer has {size} tokens, its graph {manifest.vocabulary_size}; export it again"
+            )
+
+    def __call__(
+        self,
+        texts: Iterable[str],
+        *,
+        side: Side | None = None,
+        max_length: int | None = None,
+        split_special_tokens: bool = False,
+        special_tokens: bool = True,
+    ) -> TokenizedTexts:
+        """See `SparseEncoder.tokenize_batch`."""
+        prompts = self._manifest.prompts
+        prompt = prompts.get(side or "default", prompts.get("default", ""))
+        checked = check_texts(texts)
+        return tokenize(
+            self._splitting if split_special_tokens else self._tokenizer,
+            [prompt + text for text in checked] if prompt else checked,
+            max_length=self._length(side, max_length),
+            special_tokens=special_tokens,
+            from_beginning=self._from_beginning,
+        )
+
+    @cached_property
+    def tokens(self) -> NDArray[np.object_]:
+        """The vocabulary's tokens by id, object array of str [vocabulary_size], no two alike.
+
+        Ids beyond the tokenizer's tokens exist where a checkpoint pads its vocabulary: "[unused ID]".
+        """
+        names = [self._tokenizer.id_to_token(i) or f"[unused {i}]" for i in range(self._manifest.vocabulary_size)]
+        return np.array(_unique(names), dtype=object)
+
+    @cached_property
+    def _splitting(self) -> Tokenizer:
+        """The tokenizer to which its special tokens are text like any other."""
+        tokenizer = load_tokenizer(self._json, self._manifest.max_length)
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+    def _length(self, side: Side | None, asked: int | None) -> int:
+        if side not in (None, "query", "document"):
+            raise InputError(f"side is {side!r}; give 'query' or 'document', or leave it out")
+        manifest = self._manifest
+        own = {"query": manifest.query_max_length, "document": manifest.document_max_length}.get(side or "")
+        most = own or manifest.max_length
+        if asked is None:
+            return most
+        least = self._tokenizer.num_special_tokens_to_add(False) + 1
+        if not isinstance(asked, Integral) or not least <= asked <= most:
+            raise InputError(
+                f"max_length is {asked!r}; this bundle takes {least} to {most} tokens "
+                "(spladert export --max-length makes one for longer texts)"
+            )
+        return int(asked)
+
+
+def _unique(tokens: Sequence[str]) -> list[str]:
+    """The tokens, made unique: as keys of an object, two ids must not fall on one name.
+
+    The lowest id keeps the bare token, another one gets `token#id`.
+    """
+    names: dict[str, None] = {}
+    for i, token in enumerate(tokens):
+        name = token
+        while name in names:
+            name = f"{name}#{i}"
+        names[name] = None
+    return list(names)

@@ -190,7 +190,7 @@ def test_more_tokens_than_positions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [{"max_length": 0}, {"top_k": 0}, {"max_length": 6.5}, {"top_k": "9"}])
 def test_arguments_out_of_range(checkpoint: Path, tmp_path: Path, arguments: Any) -> None:
-    with pytest.raises(ExportError, match="give integers of at least 1"):
+    with pytest.raises(ExportError, match="give an integer of at least 1"):
         export(checkpoint, tmp_path / "out", **arguments)
 
 
@@ -200,8 +200,8 @@ def test_a_wrong_graph_is_not_written(checkpoint: Path, tmp_path: Path, monkeypa
     def wrong(model: Any) -> dict[str, int]:
         import onnx_ir as ir
 
-        bias = model.graph.initializers["bias"]
-        bias.const_value = ir.tensor(bias.const_value.numpy() + 0.01, name="bias")
+        bias = model.graph.initializers["head.bias"]
+        bias.const_value = ir.tensor(bias.const_value.numpy() + 0.01, name="head.bias")
         return {}
 
     monkeypatch.setattr(cpu_variants, "optimize", wrong)

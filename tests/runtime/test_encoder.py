@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from spladert import DependencyError, DeviceError, InputError, SparseEncoder, SparseVector, SparseVectors
 from spladert.bundle import open_bundle
 from spladert.engine import RuntimeOptions
+from spladert.pruning import Pruning
 from support.checkpoints import LINES
 
 anything = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -90,6 +91,16 @@ def test_a_text_has_the_same_vector_alone_and_in_any_batch(
 def test_top_k_keeps_the_heaviest(encoder: SparseEncoder) -> None:
     full, cut = encoder.encode(LINES[0]), encoder.encode(LINES[0], top_k=5)
     assert cut.to_dict() == dict(list(full.to_dict().items())[:5])
+
+
+def test_pruning_leaves_light_entries_out(encoder: SparseEncoder) -> None:
+    full, kept = encoder.encode(LINES), encoder.encode(LINES, prune="max_ratio:0.5")
+    for vector, whole in zip(kept, full, strict=True):
+        limit = whole.values[0] * np.float32(0.5)
+        assert vector.to_dict() == {i: weight for i, weight in whole.to_dict().items() if weight >= limit}
+    assert encoder.encode(LINES[0], prune=Pruning("top_k", 3)) == encoder.encode(LINES[0], top_k=3)
+    with pytest.raises(InputError, match="prune is 'half'; write KIND:VALUE"):
+        encoder.encode("a", prune="half")
 
 
 @pytest.mark.parametrize("top_k", [0, -1, 65, 2.5])

@@ -1,7 +1,7 @@
 """Makes the checkpoint and the bundle of the tests at a place of one's own, for a run of them without PyTorch.
 
-    PYTHONPATH=tests python -m support.make_bundle FOLDER
-    SPLADERT_TINY_BUNDLE=FOLDER/bundle pytest tests/runtime
+PYTHONPATH=tests python -m support.make_bundle FOLDER
+SPLADERT_TINY_BUNDLE=FOLDER/bundle pytest tests/runtime
 """
 
 from __future__ import annotations

@@ -56,6 +56,8 @@ def _attention(
     On CPU it takes about half the time of com.microsoft MultiHeadAttention with a mask, and two thirds of it without.
     """
     batch, heads, length, head_dim = query.shape
+    if key.shape[1] != heads:  # grouped queries: every head gets its group's keys and values
+        key, value = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (key, value))
     q, k, v = (x.transpose(1, 2).reshape(batch, length, heads * head_dim) for x in (query, key, value))
     out = torch.onnx.ops.symbolic(
         "Attention",
@@ -95,10 +97,12 @@ def _mask_builder(max_length: int) -> Callable[..., Tensor | None]:
 def _patch_rotary(model: nn.Module, max_length: int) -> Callable[[], None]:
     """Replace rotary modules by constant tables and `apply_rotary_pos_emb` by the RotaryEmbedding operator."""
     undo: list[Callable[[], None]] = []
-    for module in list(model.modules()):
-        if type(module).__name__ == "ModernBertRotaryEmbedding":
-            undo.append(_swap(module, "forward", _constant_tables(module, max_length)))
-            home: ModuleType = sys.modules[type(module).__module__]
+    for rotary in find_rotary(model):
+        tables = {layer_type: rotary_tables(rotary, max_length, layer_type) for layer_type in layer_types(rotary)}
+        home: ModuleType = sys.modules[type(rotary).__module__]
+        fused = all(_is_plain(home.apply_rotary_pos_emb, *table) for table in tables.values())
+        undo.append(_swap(rotary, "forward", _constant_tables(tables, fused=fused)))
+        if fused:
             undo.append(_swap(home, "apply_rotary_pos_emb", _rotate))
 
     def restore() -> None:
@@ -108,23 +112,61 @@ def _patch_rotary(model: nn.Module, max_length: int) -> Callable[[], None]:
     return restore
 
 
+def find_rotary(model: nn.Module) -> list[nn.Module]:
+    """The modules that make cosines and sines of positions, as transformers' rotary encoders have them."""
+    return [
+        module
+        for module in model.modules()
+        if type(module).__name__.endswith("RotaryEmbedding")
+        and hasattr(sys.modules[type(module).__module__], "apply_rotary_pos_emb")
+    ]
+
+
+def layer_types(rotary: nn.Module) -> list[str | None]:
+    """The kinds of layers that have tables of their own; [None] where all layers share one."""
+    return list(getattr(rotary, "layer_types", [None]))
+
+
+def rotary_tables(rotary: nn.Module, length: int, layer_type: str | None) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the first `length` positions, [1, length, D] each, by the model's own code."""
+    arguments = () if layer_type is None else (layer_type,)
+    with torch.no_grad():
+        cos, sin = type(rotary).forward(rotary, torch.zeros(1), torch.arange(length)[None], *arguments)
+    return cos, sin
+
+
 def _swap(owner: Any, name: str, new: Any) -> Callable[[], None]:
     old = getattr(owner, name)
     setattr(owner, name, new)
     return lambda: setattr(owner, name, old)
 
 
-def _constant_tables(rotary: nn.Module, max_length: int) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Cosines and sines of the first `max_length` positions, [L, D/2] each, computed once by the model's own code."""
-    tables: dict[str, tuple[Tensor, Tensor]] = {}
-    with torch.no_grad():
-        for layer_type in rotary.layer_types:  # type: ignore[union-attr]
-            cos, sin = type(rotary).forward(rotary, torch.zeros(1), torch.arange(max_length)[None], layer_type)
-            half = cos.shape[-1] // 2
-            tables[layer_type] = (cos[0, :, :half].contiguous(), sin[0, :, :half].contiguous())
+def _is_plain(apply: Callable[..., tuple[Tensor, Tensor]], cos: Tensor, sin: Tensor) -> bool:
+    """Whether `apply` turns the two halves of a head against each other, as the RotaryEmbedding operator does."""
+    half = cos.shape[-1] // 2
+    x = torch.arange(cos.numel(), dtype=cos.dtype).sin().view(1, *cos.shape)  # [1, 1, L, D]
+    first, second = x[..., :half], x[..., half:]
+    c, s = cos[..., :half], sin[..., :half]
+    turned = torch.cat([first * c - second * s, second * c + first * s], dim=-1)
+    return all(torch.allclose(result, turned, atol=1e-5) for result in apply(x, x, cos, sin))
 
-    def forward(x: Tensor, position_ids: Tensor, layer_type: str) -> tuple[Tensor, Tensor]:
-        return tables[layer_type]
+
+def _constant_tables(
+    tables: dict[str | None, tuple[Tensor, Tensor]], *, fused: bool
+) -> Callable[..., tuple[Tensor, Tensor]]:
+    """A rotary module's `forward`: halves of the tables, [L, D / 2], for `_rotate`; else [1, S, D] for its own code."""
+    half = {
+        layer_type: tuple(table[0, :, : table.shape[-1] // 2].contiguous() for table in pair)
+        for layer_type, pair in tables.items()
+    }
+
+    def forward(x: Tensor, position_ids: Tensor, layer_type: str | None = None) -> tuple[Tensor, Tensor]:
+        if fused:
+            cos, sin = half[layer_type]
+            return cos, sin
+        cos, sin = tables[layer_type]
+        length = position_ids.shape[-1]
+        return cos[:, :length], sin[:, :length]
 
     return forward
 
@@ -132,8 +174,11 @@ def _constant_tables(rotary: nn.Module, max_length: int) -> Callable[..., tuple[
 def _rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, unsqueeze_dim: int = 1) -> tuple[Tensor, Tensor]:
     """com.microsoft RotaryEmbedding (not interleaved, as rotate_half) on [B, N, S, D] queries and keys."""
     start = torch.zeros(1, dtype=torch.int64)  # one offset for the whole batch: positions are 0..S-1
+    turned = 2 * cos.shape[-1]  # some models turn only the first dimensions of a head
 
     def rotate(x: Tensor) -> Tensor:
+        if turned < x.shape[-1]:
+            return torch.cat([rotate(x[..., :turned]), x[..., turned:]], dim=-1)
         batch, heads, length, head_dim = x.shape
         flat = x.transpose(1, 2).reshape(batch, length, heads * head_dim)
         out = torch.onnx.ops.symbolic(

@@ -12,90 +12,83 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from spladert import ExportError
+
+from .decoder import capture_hidden_states, find_decoder
 from .emit import fused_operators
+from .heads import TILE, Head, HeadGraph
 
 OPSET = 23  # the first with Attention
-TILE = 4096  # vocabulary rows of one decoder tile: 2,048 tokens then need 32 MiB of logits at a time
 
 
 class SpladeGraph(nn.Module):
-    """The whole encoding as one module, written so that no [B, S, V] tensor ever exists.
+    """The whole encoding as one module: the model's hidden states, then the head."""
 
-    weight[b, v] = max over t with mask[b, t] = 1 of log1p(relu(logit[b, t, v])), SPLADE-max of Formal et al. 2021,
-    arXiv:2109.10086.
-    """
-
-    def __init__(self, model: Any, top_k: int, excluded: Sequence[int]) -> None:
+    def __init__(self, model: Any, head: HeadGraph) -> None:
         super().__init__()
-        decoder = model.get_output_embeddings()
-        vocabulary = decoder.weight.shape[0]
-        self.top_k = top_k
-        self.tiles = [decoder.weight.detach()[start : start + TILE] for start in range(0, vocabulary, TILE)]
-        bias = torch.zeros(vocabulary) if decoder.bias is None else decoder.bias.detach().clone()
-        bias[list(excluded)] = torch.finfo(bias.dtype).min
-        self.bias = nn.Parameter(bias, requires_grad=False)
         self.model = model
+        self.head = head
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        # While tracing, the decoder passes its input on: the "logits" are hidden states.
-        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).logits  # [B, S, H]
-        # A padded token becomes a copy of the first one: the max cannot change, and needs no mask of its own.
-        hidden = torch.where(attention_mask[:, :, None].bool(), hidden, hidden[:, :1])
-        batch, sequence, width = hidden.shape
-        rows = hidden.transpose(0, 1).reshape(sequence * batch, width)  # [S * B, H]: the max then runs along axis 0
-        pooled = [(_gemm(rows, tile)).view(sequence, batch, tile.shape[0]).amax(dim=0) for tile in self.tiles]
-        # log1p and relu are monotone and the bias knows no token: all three come after the max.
-        logits = torch.cat(pooled, dim=-1) + self.bias  # [B, V]
-        values, indices = torch.topk(logits, self.top_k, dim=-1, sorted=True)  # [B, k]
-        return indices.to(torch.int32), log1p(torch.relu(values))
+        with capture_hidden_states(self.model) as captured:
+            self.model(input_ids=input_ids, attention_mask=attention_mask)
+        indices, values = self.head(captured[0], attention_mask)
+        return indices, values
 
 
-def _gemm(rows: Tensor, weight: Tensor) -> Tensor:
-    """rows @ weight.T as ONNX Gemm, which takes the decoder's rows as they lie in the (often tied) embedding."""
-    return torch.onnx.ops.symbolic(
-        "Gemm", (rows, weight), {"transB": 1}, dtype=rows.dtype, shape=(rows.shape[0], weight.shape[0])
-    )
-
-
-def log1p(x: Tensor) -> Tensor:
-    """log(1 + x) for x >= 0 out of ONNX operators, accurate for small x too (Goldberg 1991, theorem 4)."""
-    u = 1 + x
-    return torch.where(u == 1, x, torch.log(u) * x / (u - 1))
-
-
-def trace(model: Any, *, max_length: int, top_k: int, excluded: Sequence[int]) -> ir.Model:
+def trace(
+    model: Any,
+    *,
+    max_length: int,
+    top_k: int,
+    head: Head | None = None,
+    excluded: Sequence[int] = (),
+    tile: int = TILE,
+) -> ir.Model:
     """The graph of `model` (a masked language model in evaluation mode), for at most `max_length` tokens.
 
     Inputs `input_ids`, `attention_mask`: int64 [batch, sequence], both dynamic. Outputs `indices` int32 [batch, k] and
-    `values` float32 [batch, k], by falling weight. Ids in `excluded` get weight 0.
+    `values` float32 [batch, k], by falling weight. Ids in `excluded` get weight 0; the decoder goes through the
+    vocabulary `tile` rows at a time.
+
+    Raises:
+        ExportError: the model's decoder is of no known form, or PyTorch's exporter does not take the model.
     """
-    graph = SpladeGraph(model, top_k, excluded).eval()
+    decoder = find_decoder(model)
+    graph = SpladeGraph(
+        model,
+        HeadGraph(head or Head(), decoder.weight, decoder.bias, top_k=top_k, excluded=excluded, tile=tile),
+    ).eval()
     input_ids = torch.ones(2, min(8, max_length), dtype=torch.int64)
     axes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("sequence", max=max_length)}
-    with torch.no_grad(), _without_decoder(model), fused_operators(model, max_length), _quiet():
-        program = torch.onnx.export(
-            graph,
-            (input_ids, torch.ones_like(input_ids)),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["indices", "values"],
-            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+    with torch.no_grad(), fused_operators(model, max_length), _quiet():
+        try:
+            program = torch.onnx.export(
+                graph,
+                (input_ids, torch.ones_like(input_ids)),
+                input_names=["input_ids", "attention_mask"],
+                output_names=["indices", "values"],
+                dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=False,  # passes.simplify does it, in a third of the time
+                verbose=False,
+            )
+        except Exception as error:  # torch.export raises dozens of classes
+            raise ExportError(
+                f"{type(model).__name__} cannot be exported: PyTorch's exporter does not take it "
+                f"({_cause(error)}); spladert_export.supported() lists the architectures that work"
+            ) from error
     assert program is not None
     return program.model
 
 
-@contextmanager
-def _without_decoder(model: Any) -> Iterator[None]:
-    """`model(...).logits` is what the decoder is given; its weights, which may be tied, stay in place."""
-    decoder = model.get_output_embeddings()
-    decoder.forward = lambda hidden: hidden
-    try:
-        yield
-    finally:
-        del decoder.forward
+def _cause(error: BaseException) -> str:
+    """The first line of what went wrong at the bottom of a chain of errors."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200] if lines else ''}"
 
 
 @contextmanager

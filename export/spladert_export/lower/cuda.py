@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .edit import replace_node
+from ..graph.edit import replace_node
 
 _MICROSOFT = "com.microsoft"
 

@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from spladert import ExportError
-
-from .edit import constant
+from ..errors import VariantRefusedError
+from ..graph.edit import initializer
+from ..graph.find import array, biased_logits, constant, embedding_gather, is_decoder, is_tied
 
 FLOAT, HALF, BRAIN = ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16
 LARGEST = 65504.0  # the largest fp16 number
@@ -37,10 +37,10 @@ def to_half(
         short: FLOAT16 or BFLOAT16.
 
     Raises:
-        ExportError: a weight does not fit fp16.
+        VariantRefusedError: a weight does not fit fp16.
     """
     graph = model.graph
-    logits = _logits(graph)
+    logits = biased_logits(graph)  # from there on, everything is fp32
     types: dict[ir.Value, ir.DataType] = {}  # of the values made so far
     casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
     vocabulary = _vocabulary(graph)
@@ -60,14 +60,14 @@ def to_half(
             kind = FLOAT if FLOAT in made else short
         multiplied = inputs if node.op_type in PRODUCTS else []
         too_wide = kind == HALF and any(value.name in wide for value in [*makes_float, *multiplied])
-        if node in logits or node.op_type in wide_operators or too_wide:
+        if node is logits or node.op_type in wide_operators or too_wide:
             kind = FLOAT
         if node.op_type == "Cast" and makes_float:
             node.attributes["to"] = ir.AttrInt64("to", kind)
         for index, value in enumerate(node.inputs):
             if value is None or value not in inputs:
                 continue
-            if value.const_value is not None:
+            if constant(value) is not None:
                 new = vocabulary.get(value) if kind == HALF else value if kind == FLOAT else None
                 node.replace_input_with(index, new or _short_constant(graph, value, kind))
             elif types[value] != kind:
@@ -80,60 +80,39 @@ def to_half(
         assert output.dtype not in (HALF, BRAIN)
 
 
-def _logits(graph: ir.Graph) -> set[ir.Node]:
-    """The node that adds the bias to the pooled logits: from there on, everything is fp32."""
-    select = next(node for node in graph if node.op_type == "TopK")
-    biased = select.inputs[0].producer() if select.inputs[0] is not None else None
-    assert biased is not None
-    assert biased.op_type == "Add"
-    return {biased}
-
-
 def _short_constant(graph: ir.Graph, value: ir.Value, kind: ir.DataType) -> ir.Value:
-    assert value.const_value is not None
-    data = value.const_value.numpy()
+    data = array(value)
     if data.size and data.min() < -1e38:
         data = np.where(data < -1e38, np.float32(MASK), data)  # the least float32, which hides a token
     if kind == BRAIN:
-        return _tensor(graph, f"{value.name}.brain", torch.from_numpy(np.array(data)).bfloat16())
+        return initializer(graph, f"{value.name}.brain", torch.from_numpy(np.array(data)).bfloat16())
     if data.size and np.abs(data).max() > LARGEST:
-        raise ExportError(
+        raise VariantRefusedError(
             f"weight {value.name} reaches {np.abs(data).max():.3g}, and fp16 holds at most {LARGEST:.0f}; "
             "leave the fp16 variants out, or take bf16"
         )
-    return constant(graph, f"{value.name}.half", data.astype(np.float16))
+    return initializer(graph, f"{value.name}.half", data.astype(np.float16))
 
 
 def _vocabulary(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
     """fp16 constants of the decoder's tiles and of the embedding, if it is tied, that share their memory."""
-    tiles = [node.inputs[1] for node in graph if node.op_type == "Gemm"]
-    values = [value for value in tiles if value is not None and value.const_value is not None]
-    if not values:
+    tiles = [value for node in graph if is_decoder(node) if (value := node.inputs[1]) is not None]
+    if not tiles:
         return {}
-    rows = np.concatenate([value.const_value.numpy() for value in values])  # type: ignore[union-attr]
+    rows = np.concatenate([array(value) for value in tiles])
     if np.abs(rows).max() > LARGEST:
         return {}
     table = torch.from_numpy(rows.astype(np.float16))
     found, start = {}, 0
-    for value in values:
-        stop = start + len(value.const_value.numpy())  # type: ignore[union-attr]
-        found[value] = _tensor(graph, f"{value.name}.half", table[start:stop])
+    for value in tiles:
+        stop = start + len(array(value))
+        found[value] = initializer(graph, f"{value.name}.half", table[start:stop])
         start = stop
-    gather = next((node for node in graph if node.op_type == "Gather" and node.inputs[1] is graph.inputs[0]), None)
+    gather = embedding_gather(graph)
     embedding = gather.inputs[0] if gather is not None else None
-    weight = embedding.const_value if embedding is not None else None
-    if embedding is not None and weight is not None and np.array_equal(weight.numpy(), rows):
-        found[embedding] = _tensor(graph, f"{embedding.name}.half", table)
+    if embedding is not None and is_tied(array(embedding), rows):
+        found[embedding] = initializer(graph, f"{embedding.name}.half", table)
     return found
-
-
-def _tensor(graph: ir.Graph, name: str, data: torch.Tensor) -> ir.Value:
-    """The initializer `name`, made of `data` unless it is there already."""
-    if name not in graph.initializers:
-        tensor = ir.tensor_adapters.TorchTensor(data, name=name)
-        kind = ir.TensorType(tensor.dtype)
-        graph.register_initializer(ir.Value(name=name, shape=ir.Shape(data.shape), type=kind, const_value=tensor))
-    return graph.initializers[name]
 
 
 def _cast(

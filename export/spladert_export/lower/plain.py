@@ -10,7 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import ShapeInferencePass
 
-from .edit import constant, replace_node
+from ..graph.edit import initializer, replace_node
+from ..graph.find import array, value_named
 
 OPSET = 20  # the first with Gelu
 
@@ -21,10 +22,10 @@ def lower_to_plain(model: ir.Model) -> dict[str, int]:
     changed = {"attention": 0, "rotary": 0}
     for node in list(graph):
         if node.op_type == "Attention":
-            _attention(graph, node)
+            expand_attention(graph, node)
             changed["attention"] += 1
         elif node.op_type == "RotaryEmbedding":
-            _rotary(graph, node)
+            expand_rotary(graph, node)
             changed["rotary"] += 1
     model.opset_imports.pop("com.microsoft", None)
     model.opset_imports[""] = OPSET
@@ -32,14 +33,14 @@ def lower_to_plain(model: ir.Model) -> dict[str, int]:
     return changed
 
 
-def _attention(graph: ir.Graph, node: ir.Node) -> None:
+def expand_attention(graph: ir.Graph, node: ir.Node) -> None:
     """Softmax(scale * Q K^T + bias) V; the scale comes first, so that fp16 products have the most room."""
     query, key, value, *bias = node.inputs  # [B, S, N * D] each, the bias [B, 1, S, S]
     heads = node.attributes.get_int("q_num_heads")
-    split = constant(graph, f"attention.split.{heads}", np.array([0, 0, heads, -1], np.int64))
-    merge = constant(graph, "attention.merge", np.array([0, 0, -1], np.int64))
+    split = initializer(graph, f"attention.split.{heads}", np.array([0, 0, heads, -1], np.int64))
+    merge = initializer(graph, "attention.merge", np.array([0, 0, -1], np.int64))
     factor = node.attributes.get_float("scale")
-    scale = constant(graph, f"attention.scale.{factor:.9g}", np.array(factor, np.float32))
+    scale = initializer(graph, f"attention.scale.{factor:.9g}", np.array(factor, np.float32))
     scaled = ir.node("Mul", [query, scale])
     nodes = [scaled]
 
@@ -61,22 +62,20 @@ def _attention(graph: ir.Graph, node: ir.Node) -> None:
     replace_node(graph, node, [*nodes, weights, mixed, together, ir.node("Reshape", [together.outputs[0], merge])])
 
 
-def _rotary(graph: ir.Graph, node: ir.Node) -> None:
+def expand_rotary(graph: ir.Graph, node: ir.Node) -> None:
     """x * cos + swap_halves(x) * [-sin, sin], with the tables of com.microsoft RotaryEmbedding, not interleaved."""
     x, _, cosines, sines = node.inputs  # [B, S, N * D], tables [L, D / 2]
     assert x is not None
     assert cosines is not None
     assert sines is not None
-    assert cosines.const_value is not None
-    assert sines.const_value is not None
     assert not node.attributes.get_int("interleaved", 0)
     heads = node.attributes.get_int("num_heads")
-    cos, sin = cosines.const_value.numpy(), sines.const_value.numpy()
+    cos, sin = array(cosines), array(sines)
     length, half = cos.shape
     whole_cos = np.concatenate([cos, cos], axis=1).reshape(1, length, 1, 2 * half)
     signed_sin = np.concatenate([-sin, sin], axis=1).reshape(1, length, 1, 2 * half)
-    split = constant(graph, f"attention.split.{heads}", np.array([0, 0, heads, -1], np.int64))
-    merge = constant(graph, "attention.merge", np.array([0, 0, -1], np.int64))
+    split = initializer(graph, f"attention.split.{heads}", np.array([0, 0, heads, -1], np.int64))
+    merge = initializer(graph, "attention.merge", np.array([0, 0, -1], np.int64))
     parts = ir.node("Reshape", [x, split])  # [B, S, N, D]
     halves = ir.node("Split", parts.outputs, {"axis": -1, "num_outputs": 2}, num_outputs=2)
     swapped = ir.node("Concat", [halves.outputs[1], halves.outputs[0]], {"axis": -1})
@@ -89,18 +88,18 @@ def _rotary(graph: ir.Graph, node: ir.Node) -> None:
 
 def _rows(graph: ir.Graph, name: str, table: np.ndarray) -> ir.Value:
     """The first S rows of a table [1, L, 1, D], S being the length of the texts; one Slice for all who ask."""
-    found = next((value for node in graph for value in node.outputs if value.name == f"{name}.rows"), None)
+    found = value_named(graph, f"{name}.rows")
     if found is not None:
         return found
-    length = next((value for node in graph for value in node.outputs if value.name == "rotary.length"), None)
+    length = value_named(graph, "rotary.length")
     if length is None:
         shape = ir.node("Shape", [graph.inputs[0]], {"start": 1, "end": 2})
         length = shape.outputs[0]
         length.name = "rotary.length"
         graph.insert_before(graph[0], shape)
-    start = constant(graph, "rotary.start", np.array([0], np.int64))
-    axis = constant(graph, "rotary.axis", np.array([1], np.int64))
-    rows = ir.node("Slice", [constant(graph, name, table), start, length, axis])
+    start = initializer(graph, "rotary.start", np.array([0], np.int64))
+    axis = initializer(graph, "rotary.axis", np.array([1], np.int64))
+    rows = ir.node("Slice", [initializer(graph, name, table), start, length, axis])
     rows.outputs[0].name = f"{name}.rows"
     producer = length.producer()
     assert producer is not None

@@ -1,7 +1,1 @@
 """Quantization of an exported fp32 graph."""
-
-from .calibrate import observe
-from .schemes import SCHEMES, Plan, Scheme, make_plans, quantize, settings
-from .sites import find_sites
-
-__all__ = ["SCHEMES", "Plan", "Scheme", "find_sites", "make_plans", "observe", "quantize", "settings"]

@@ -13,103 +13,100 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 
-from .edit import QuantizedActivation, add_constant, put_in_place, quantize_weight
-from .sites import Floats, Site
+from ..graph.edit import Floats, initializer, replace_node
+from ..graph.find import array, decoder_bias, embedding_gather, hidden_states, is_tied, selection
+from .int8 import QuantizedActivation, quantize_weight
+from .sites import Site
 
 LOW_STEPS = 256  # `low` counts in this part of a step of `high`
 
 
 @dataclass(frozen=True)
 class Table:
-    """Vocabulary rows [V, H]: in float32, as int8 `high` and maybe `low`, and the scale of each row, float32 [V]."""
+    """Vocabulary rows [V, H] as int8 `high` and maybe `low`, and the scale of each row, float32 [V]."""
 
-    original: Floats
+    name: str
     high: torch.Tensor
+    low: NDArray[np.int8] | None
     scales: Floats
-    high_value: ir.Value
-    low_value: ir.Value | None
 
 
-def _add_table(graph: ir.Graph, name: str, rows: Floats, *, with_low: bool) -> Table:
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tables of the embedding, None where there is no gather of rows, and of the decoder; one if they are tied."""
+
+    embedding: Table | None
+    decoder: Table
+
+
+def quantize_vocabulary(model: ir.Model, decoder: Site, *, with_low: bool) -> Vocabulary:
+    """The tables of an fp32 graph, which stays as it is."""
+    rows = np.concatenate([linear.weight.T for linear in decoder.linears])
+    gather = embedding_gather(model.graph)
+    if gather is None:
+        return Vocabulary(None, _make_table("decoder", rows, with_low=with_low))
+    weight = gather.inputs[0]
+    assert weight is not None
+    table = _make_table(str(weight.name), array(weight), with_low=with_low)
+    tied = is_tied(array(weight), rows)
+    return Vocabulary(table, table if tied else _make_table("decoder", rows, with_low=with_low))
+
+
+def _make_table(name: str, rows: Floats, *, with_low: bool) -> Table:
     integers, scales = quantize_weight(rows.T)
-    high = torch.from_numpy(np.ascontiguousarray(integers.T))  # a storage that the writer shares between views
-    high_value, low_value = add_constant(graph, f"{name}.high", high), None
+    high = np.ascontiguousarray(integers.T)
+    low = None
     if with_low:
-        rest = rows / scales[:, None] - integers.T
+        rest = rows / scales[:, None] - high
         low = np.clip(np.rint(rest * LOW_STEPS), -127, 127).astype(np.int8)
-        low_value = add_constant(graph, f"{name}.low", low)
-    return Table(rows, high, scales, high_value, low_value)
+    return Table(name, torch.from_numpy(high), low, scales)  # the writer shares its storage between views
 
 
-def quantize_embedding(graph: ir.Graph, *, with_low: bool) -> Table | None:
-    """The token embedding becomes a gather of int8 rows times their scales; None where there is no such gather."""
-    ids = graph.inputs[0]
-    gather = next((n for n in graph if n.op_type == "Gather" and n.inputs[1] is ids), None)
-    if gather is None or gather.inputs[0] is None or gather.inputs[0].const_value is None:
-        return None
-    name = str(gather.inputs[0].name)
-    table = _add_table(graph, name, gather.inputs[0].const_value.numpy(), with_low=with_low)
-    scales = add_constant(graph, f"{name}.row_scale", table.scales[:, None])
-    rows, factors = _gather_rows(graph, table, ids, name), ir.node("Gather", [scales, ids])
-    put_in_place(graph, gather, [*rows, factors, ir.node("Mul", [rows[-1].outputs[0], factors.outputs[0]])])
-    return table
+def replace_embedding(graph: ir.Graph, table: Table) -> None:
+    """The token embedding becomes a gather of int8 rows times their scales."""
+    ids, gather = graph.inputs[0], embedding_gather(graph)
+    assert gather is not None
+    scales = initializer(graph, f"{table.name}.row_scale", table.scales[:, None])
+    rows, factors = _gather_rows(graph, table, ids, table.name), ir.node("Gather", [scales, ids])
+    replace_node(graph, gather, [*rows, factors, ir.node("Mul", [rows[-1].outputs[0], factors.outputs[0]])])
 
 
 def _gather_rows(graph: ir.Graph, table: Table, ids: ir.Value, name: str) -> list[ir.Node]:
     """Nodes whose last one gives the rows `ids` of the table in float32, without their scales."""
-    high = ir.node("Gather", [table.high_value, ids])
+    high = ir.node("Gather", [initializer(graph, f"{table.name}.high", table.high), ids])
     whole = ir.node("Cast", high.outputs, {"to": ir.DataType.FLOAT})
-    if table.low_value is None:
+    if table.low is None:
         return [high, whole]
-    step = add_constant(graph, f"{name}.low_step", np.array(1 / LOW_STEPS, np.float32))
-    low = ir.node("Gather", [table.low_value, ids])
+    step = initializer(graph, f"{name}.low_step", np.array(1 / LOW_STEPS, np.float32))
+    low = ir.node("Gather", [initializer(graph, f"{table.name}.low", table.low), ids])
     rest = ir.node("DequantizeLinear", [low.outputs[0], step])
     return [high, whole, low, rest, ir.node("Add", [whole.outputs[0], rest.outputs[0]])]
 
 
-def quantize_decoder(
-    graph: ir.Graph, site: Site, x: QuantizedActivation, embedding: Table | None, *, with_low: bool
-) -> None:
+def replace_decoder(graph: ir.Graph, site: Site, x: QuantizedActivation, table: Table) -> None:
     """The decoder's tiles become QGemm, which reads rows as they lie (transB); then the winners are rescored."""
-    tiles = [linear.weight.T for linear in site.linears]  # [rows of the tile, H]
-    rows = np.concatenate(tiles)
-    tied = embedding is not None and np.array_equal(embedding.original, rows)
-    table = embedding if embedding is not None and tied else _add_table(graph, "decoder", rows, with_low=with_low)
     start = 0
-    for linear, tile in zip(site.linears, tiles, strict=True):
-        stop, name = start + len(tile), str(linear.node.outputs[0].name)
-        weight = add_constant(graph, f"{name}.weight.int8", table.high[start:stop])
-        scale = add_constant(graph, f"{name}.weight.scale", table.scales[start:stop])
-        zeros = add_constant(graph, f"{name}.weight.zero_point", np.zeros(len(tile), np.int8))
+    for linear in site.linears:
+        stop = start + linear.weight.shape[1]
+        weight = initializer(graph, f"{linear.output}.weight.int8", table.high[start:stop])
+        scale = initializer(graph, f"{linear.output}.weight.scale", table.scales[start:stop])
+        zeros = initializer(graph, f"{linear.output}.weight.zero_point", np.zeros(stop - start, np.int8))
         inputs = [x.integers, x.scale, x.zero_point, weight, scale, zeros]
-        put_in_place(graph, linear.node, [ir.node("QGemm", inputs, {"transB": 1}, domain="com.microsoft")])
+        replace_node(graph, linear.node, [ir.node("QGemm", inputs, {"transB": 1}, domain="com.microsoft")])
         start = stop
-    _rescore(graph, table, _hidden_states(site))
-
-
-def _hidden_states(site: Site) -> ir.Value:
-    """The [B, S, H] value whose transposed rows the decoder reads."""
-    reshape = site.activation.producer()
-    transpose = reshape.inputs[0].producer() if reshape is not None and reshape.inputs[0] is not None else None
-    assert transpose is not None
-    assert transpose.op_type == "Transpose"
-    hidden = transpose.inputs[0]
-    assert hidden is not None
-    return hidden
+    _rescore(graph, table, hidden_states(site.activation))
 
 
 def _rescore(graph: ir.Graph, table: Table, hidden: ir.Value) -> None:
     """Logits of the k winners, [B, k], from float32 hidden states; then they are sorted again."""
-    select = next(node for node in graph if node.op_type == "TopK")
+    select, bias = selection(graph), decoder_bias(graph)
     values, winners = select.outputs
-    biased = select.inputs[0].producer() if select.inputs[0] is not None else None
-    assert biased is not None
-    bias = next(value for value in biased.inputs if value is not None and value.const_value is not None)
-    scales = add_constant(graph, "winners.scale", table.scales)
+    scales = initializer(graph, "winners.scale", table.scales)
     rows = _gather_rows(graph, table, winners, "winners")  # [B, k, H]
     products = ir.node("FusedMatMul", [rows[-1].outputs[0], hidden], {"transB": 1}, domain="com.microsoft")  # [B, k, S]
-    last = add_constant(graph, "winners.axis", np.array([-1], np.int64))
+    last = initializer(graph, "winners.axis", np.array([-1], np.int64))
     pooled = ir.node("ReduceMax", [products.outputs[0], last], {"keepdims": 0})  # [B, k]
     factors, biases = ir.node("Gather", [scales, winners]), ir.node("Gather", [bias, winners])
     scaled = ir.node("Mul", [pooled.outputs[0], factors.outputs[0]])

@@ -1,42 +1,108 @@
-"""The smoothing and the range of a site's activation with the least error of its layers' outputs."""
+"""How a layer's activation is smoothed and rounded to 8 bits: the choice with the least error of its outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from .sites import Floats
-from .smooth import STRENGTHS
+import numpy as np
+from numpy.typing import NDArray
 
-RANGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # shares of the observed range
+from ..calibration import Observed
+from ..graph.edit import Floats
+from .sites import Site, largest_weights
+from .smooth import smoothing_factors
 
-
-class Choice(Protocol):
-    """How a site is quantized, and what that costs."""
-
-    @property
-    def strength(self) -> float | None: ...
-    @property
-    def error(self) -> float: ...
+ALPHAS = (None, 0.3, 0.5, 0.65, 0.8)  # SmoothQuant's alpha, None for no smoothing
+CLIP_RATIOS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # of the observed range; what lies outside is cut
 
 
-C = TypeVar("C", bound=Choice)
-Attempt = Callable[[float | None, float], tuple[C, Floats | None]]
+@dataclass(frozen=True)
+class Grid:
+    """The integers of a scheme.
 
-
-def least_error(attempt: Attempt[C], *, smoothable: bool) -> tuple[C, Floats | None]:
-    """The best of the strengths at the whole range, then of ever smaller ranges, as long as they get better.
-
-    Args:
-        attempt: quantizes with a strength (None: no smoothing) and a share of the range; gives what was chosen and the
-            factors of its smoothing.
-        smoothable: whether there is something to fold factors into.
+    Attributes:
+        lowest, highest: of an activation's integers.
+        activation_scale: the scale and zero point for the range [low, high]: x ~ (integer - zero_point) * scale.
+        quantize_weight: a weight float32 [K, N] as int8 integers and scales [N]: weight ~ integers * scales.
     """
-    strengths = STRENGTHS if smoothable else (None,)
-    best = min((attempt(strength, RANGES[0]) for strength in strengths), key=lambda found: found[0].error)
-    for share in RANGES[1:]:
-        candidate = attempt(best[0].strength, share)
-        if candidate[0].error >= best[0].error:
+
+    lowest: int
+    highest: int
+    activation_scale: Callable[[float, float], tuple[float, int]]
+    quantize_weight: Callable[[Floats], tuple[NDArray[np.int8], NDArray[np.floating[Any]]]]
+
+    def round_trip(self, x: Floats, scale: float, zero_point: int) -> Floats:
+        integers = np.clip(np.rint(x / scale) + zero_point, self.lowest, self.highest)
+        return np.asarray((integers - zero_point) * scale, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a site is quantized: x / smoothing factors ~ (q - zero_point) * scale.
+
+    Attributes:
+        site: the site's role.
+        alpha: SmoothQuant's, None without smoothing.
+        clip_ratio: the share of the observed range that the integers cover.
+        scale, zero_point: of the activation's integers.
+        error: |Y' - Y| / |Y| of the layers' outputs on the calibration rows.
+    """
+
+    site: str
+    alpha: float | None
+    clip_ratio: float
+    scale: float
+    zero_point: int
+    error: float
+
+
+def choose(
+    site: Site, observed: Observed, grid: Grid, *, alphas: Sequence[float | None] = ALPHAS
+) -> tuple[Choice, Floats | None]:
+    """The best alpha at the whole range, then ever smaller ranges as long as they get better; and the factors.
+
+    The factors, float32 [K], are None without smoothing. `alphas` is (None,) where nothing takes factors.
+    """
+    weights = [linear.weight for linear in site.linears]  # [K, N] each
+    exact = [observed.rows @ weight for weight in weights]
+    heaviest = largest_weights(site)
+
+    def rounded_weights(factors: Floats | None) -> list[Floats]:
+        found = []
+        for weight in weights:
+            integers, scales = grid.quantize_weight(weight if factors is None else weight * factors[:, None])
+            found.append(np.multiply(integers, scales, dtype=np.float32))
+        return found
+
+    def attempt(alpha: float | None, factors: Floats | None, rounded: list[Floats], clip_ratio: float) -> Choice:
+        divisor = np.float32(1) if factors is None else factors
+        low, high = float((observed.low / divisor).min()), float((observed.high / divisor).max())
+        scale, zero_point = grid.activation_scale(low * clip_ratio, high * clip_ratio)
+        rows = grid.round_trip(observed.rows / divisor, scale, zero_point)
+        error = relative_error([rows @ weight for weight in rounded], exact)
+        return Choice(site.role, alpha, clip_ratio, scale, zero_point, error)
+
+    best, factors, rounded = None, None, None
+    for alpha in alphas:
+        candidate_factors = None if alpha is None else smoothing_factors(observed, heaviest, alpha)
+        candidate_rounded = rounded_weights(candidate_factors)
+        candidate = attempt(alpha, candidate_factors, candidate_rounded, CLIP_RATIOS[0])
+        if best is None or candidate.error < best.error:
+            best, factors, rounded = candidate, candidate_factors, candidate_rounded
+    assert best is not None
+    assert rounded is not None
+    for clip_ratio in CLIP_RATIOS[1:]:
+        candidate = attempt(best.alpha, factors, rounded, clip_ratio)
+        if candidate.error >= best.error:
             break
         best = candidate
-    return best
+    return best, factors
+
+
+def relative_error(made: Sequence[Floats], exact: Sequence[Floats]) -> float:
+    """|made - exact| / |exact| over all parts."""
+    error = sum(float(np.linalg.norm(y - x)) ** 2 for y, x in zip(made, exact, strict=True))
+    whole = sum(float(np.linalg.norm(x)) ** 2 for x in exact)
+    return float(np.sqrt(error / (whole or 1.0)))

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from ..graph.edit import Floats
+from ..graph.find import array, is_decoder
+from ..graph.roles import layer_roles
 
 
 @dataclass(frozen=True)
@@ -20,37 +21,48 @@ class Linear:
     @property
     def weight(self) -> Floats:
         """float32 [K, N], whatever way it lies in the graph."""
-        value = self.node.inputs[1]
-        assert value is not None
-        assert value.const_value is not None
-        data = value.const_value.numpy()
+        data = array(self.node.inputs[1])
         return data.T if self.node.op_type == "Gemm" else data
+
+    @property
+    def output(self) -> str:
+        """The name of its result."""
+        return str(self.node.outputs[0].name)
 
 
 @dataclass(frozen=True)
 class Site:
-    """An activation [..., K] with all the linear layers that read it: they share its scale and zero point."""
+    """An activation [..., K] with all the linear layers that read it: they share its scale and zero point.
 
+    `role` says which it is, such as "layers.0.mlp.output"; see `graph.roles`.
+    """
+
+    role: str
     activation: ir.Value
     linears: tuple[Linear, ...]
 
     @property
     def name(self) -> str:
+        """The name of the activation."""
         return str(self.activation.name)
 
     @property
     def is_decoder(self) -> bool:
-        return self.linears[0].node.op_type == "Gemm"
+        return is_decoder(self.linears[0].node)
 
 
 def find_sites(model: ir.Model) -> list[Site]:
-    """All sites in graph order. A linear layer's weight is a 2-D constant; the decoder's tiles are its Gemm nodes."""
+    """All sites of an fp32 graph, in its order. A linear layer's weight is a 2-D constant; the decoder's are Gemm."""
     groups: dict[ir.Value, list[Linear]] = {}
-    for node in model.graph:
-        if node.op_type not in ("MatMul", "Gemm") or node.domain not in ("", "ai.onnx"):
-            continue
-        activation, weight = node.inputs[0], node.inputs[1]
-        if activation is None or weight is None or weight.const_value is None or len(weight.const_value.shape) != 2:
-            continue
+    roles = layer_roles(model.graph)
+    for node in roles:
+        activation = node.inputs[0]
+        assert activation is not None
         groups.setdefault(activation, []).append(Linear(node))
-    return [Site(activation, tuple(linears)) for activation, linears in groups.items()]
+    return [Site(roles[linears[0].node], activation, tuple(linears)) for activation, linears in groups.items()]
+
+
+def largest_weights(site: Site) -> Floats:
+    """float32 [K]: the largest |weight| of each input channel over the site's layers."""
+    found: Floats = np.max([np.abs(linear.weight).max(axis=1) for linear in site.linears], axis=0)
+    return found

@@ -7,15 +7,15 @@ value projection ahead of an attention, the unactivated half of a gated MLP.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from .calibrate import Observed
-from .sites import Floats, Site
-
-STRENGTHS = (None, 0.3, 0.5, 0.65, 0.8)  # SmoothQuant's alpha, None for no smoothing; the least error wins
+from ..calibration import Observed
+from ..graph.edit import Floats, change_constant
+from ..graph.find import constant
+from .sites import Site
 
 # (node, input) of constants whose last axis makes an activation's channels: dividing them all divides the activation.
 Fold = tuple[tuple[ir.Node, int], ...]
@@ -54,40 +54,30 @@ def _projection(value: ir.Value | None) -> Fold | None:
 
 
 def _constants(node: ir.Node, indices: Sequence[int]) -> Fold | None:
-    values = [node.inputs[index] for index in indices]
-    if any(value is None or value.const_value is None for value in values):
+    if any(constant(node.inputs[index]) is None for index in indices):
         return None
     return tuple((node, index) for index in indices)
 
 
-def smoothing_factors(observed: Observed, weight: Floats, strength: float) -> Floats:
-    """float32 [K]: max|X|^strength / max|W|^(1 - strength) a channel (SmoothQuant, equation 4), geometric mean 1."""
+def smoothing_factors(observed: Observed, heaviest: Floats, alpha: float) -> Floats:
+    """float32 [K]: max|X|^alpha / max|W|^(1 - alpha) a channel (SmoothQuant, equation 4), geometric mean 1.
+
+    `heaviest`, float32 [K], is max|W|.
+    """
     activation = np.maximum(np.maximum(np.abs(observed.low), np.abs(observed.high)), 1e-5)
-    heaviest = np.maximum(np.abs(weight).max(axis=1), 1e-5)
-    factors = activation**strength / heaviest ** (1 - strength)
+    factors = activation**alpha / np.maximum(heaviest, 1e-5) ** (1 - alpha)
     return np.asarray(factors / np.exp(np.log(factors).mean()), dtype=np.float32)
 
 
 def divide(graph: ir.Graph, fold: Fold, site: Site, factors: Floats) -> None:
     """Divide the activation at its fold and multiply the rows of the weights that read it."""
     for node, index in fold:
-        _change(graph, node, index, lambda data: data / factors)
+        change_constant(graph, node, index, _name(node, index), lambda data: data / factors)
     for linear in site.linears:
-        _change(graph, linear.node, 1, lambda data: data * factors[:, None])
+        change_constant(graph, linear.node, 1, _name(linear.node, 1), lambda data: data * factors[:, None])
 
 
-def _change(graph: ir.Graph, node: ir.Node, index: int, change: Callable[[Floats], Floats]) -> None:
-    """Give this one reader a changed copy: equal constants may be shared between layers."""
+def _name(node: ir.Node, index: int) -> str:
     old = node.inputs[index]
     assert old is not None
-    assert old.const_value is not None
-    data = np.ascontiguousarray(change(old.const_value.numpy()).astype(np.float32))
-    name = f"{old.name}.smooth.{node.outputs[0].name}.{index}"
-    new = ir.Value(
-        name=name,
-        shape=ir.Shape(data.shape),
-        type=ir.TensorType(ir.DataType.FLOAT),
-        const_value=ir.tensor(data, name=name),
-    )
-    graph.register_initializer(new)
-    node.replace_input_with(index, new)
+    return f"{old.name}.smooth.{node.outputs[0].name}.{index}"

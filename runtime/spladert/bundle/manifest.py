@@ -7,9 +7,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar, cast
 
 from ..errors import BundleError
+from ..json_text import parse_json
 
 SCHEMA_VERSION = 2
-UNDERSTOOD: frozenset[str] = frozenset()  # entries of `requires` that this reader acts on
+# Entries of `requires` that this reader acts on: a prompt, a length for each side, a table of query weights.
+PROMPTS, SIDE_LENGTHS, QUERY_TABLE = "prompts", "side-lengths", "query-table"
+UNDERSTOOD = frozenset({PROMPTS, SIDE_LENGTHS, QUERY_TABLE})
 FILE_NAME = "spladert.json"
 
 T = TypeVar("T")
@@ -57,6 +60,11 @@ class Manifest:
     """The whole of `spladert.json`.
 
     Attributes:
+        max_length: most tokens of a text that the graph takes.
+        query_max_length, document_max_length: where one side of a search is cut shorter.
+        prompts: what goes before a text, by side: "query", "document", and "default" for what has none of its own.
+        query_table: weights of the vocabulary's tokens, float32 [vocabulary_size] in numpy's format, where queries are
+            looked up in place of being run through the graph.
         requires: what a reader must understand to give this bundle's vectors; one that does not know an entry must
             refuse the bundle, for it would give others. Since schema 2.
     """
@@ -71,6 +79,10 @@ class Manifest:
     tokenizer: BundleFile
     variants: tuple[Variant, ...]
     made_with: dict[str, str]
+    query_max_length: int | None = None
+    document_max_length: int | None = None
+    prompts: dict[str, str] = field(default_factory=dict)
+    query_table: BundleFile | None = None
     requires: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
@@ -86,7 +98,7 @@ class Manifest:
                 the wrong type.
         """
         try:
-            raw = json.loads(text)
+            raw = parse_json(text)
         except ValueError as error:
             raise BundleError(
                 f"{where} is not valid JSON ({error}): it is truncated or altered; export it again"
@@ -102,6 +114,8 @@ class Manifest:
         if version < 1:
             raise BundleError(f"{where} has schema version {version}, which never existed; export the bundle again")
         requires = _strings(raw, "requires", where) if version > 1 else ()
+        if version == 1:
+            raw = {**raw, **dict.fromkeys(("query_max_length", "document_max_length", "query_table", "prompts"))}
         unknown = [name for name in requires if name not in UNDERSTOOD]
         if unknown:
             raise BundleError(
@@ -118,15 +132,19 @@ class Manifest:
                 parameters=_get(source, "parameters", int, where),
                 weights_sha256=_get(source, "weights_sha256", str, where),
             ),
-            max_length=_get(raw, "max_length", int, where),
-            top_k=_get(raw, "top_k", int, where),
-            vocabulary_size=_get(raw, "vocabulary_size", int, where),
+            max_length=_count(raw, "max_length", where),
+            top_k=_count(raw, "top_k", where),
+            vocabulary_size=_count(raw, "vocabulary_size", where),
             pad_token_id=_get(raw, "pad_token_id", int, where),
             special_token_ids=_ids(raw, "special_token_ids", where),
             excluded_token_ids=_ids(raw, "excluded_token_ids", where),
             tokenizer=_file(_get(raw, "tokenizer", dict, where), where),
             variants=tuple(_variant(_checked(item, dict, "variants", where), where) for item in variants),
             made_with=_get(raw, "made_with", dict, where),
+            query_max_length=_optional(raw, "query_max_length", int, where),
+            document_max_length=_optional(raw, "document_max_length", int, where),
+            prompts=_prompts(raw, where),
+            query_table=None if (table := _optional(raw, "query_table", dict, where)) is None else _file(table, where),
             requires=requires,
         )
 
@@ -158,6 +176,22 @@ def _ids(raw: dict[str, Any], name: str, where: str) -> tuple[int, ...]:
 
 def _strings(raw: dict[str, Any], name: str, where: str) -> tuple[str, ...]:
     return tuple(_checked(item, str, name, where) for item in _get(raw, name, list, where))
+
+
+def _prompts(raw: dict[str, Any], where: str) -> dict[str, str]:
+    prompts = _optional(raw, "prompts", dict, where) or {}
+    return {side: _checked(prompt, str, "prompts", where) for side, prompt in prompts.items()}
+
+
+def _optional(raw: dict[str, Any], name: str, kind: type[T], where: str) -> T | None:
+    return None if raw.get(name) is None else _get(raw, name, kind, where)
+
+
+def _count(raw: dict[str, Any], name: str, where: str) -> int:
+    count = _get(raw, name, int, where)
+    if not 1 <= count < 2**31:  # ids are int32
+        raise BundleError(f"{where}: {name!r} is {count}, which cannot be; export the bundle again")
+    return count
 
 
 def _get(raw: dict[str, Any], name: str, kind: type[T], where: str) -> T:

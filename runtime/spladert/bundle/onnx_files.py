@@ -1,7 +1,6 @@
 """Which data files an ONNX graph reads, found without the onnx package.
 
-Only the wire format of protocol buffers is walked (https://protobuf.dev/programming-guides/encoding/), along the few
-fields of onnx.proto that can lead to a tensor's `external_data`.
+Only the few fields of onnx.proto are walked that can lead to a tensor's `external_data`.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import BundleError
+from .protobuf import fields
 
 # message -> {field number: the message it holds}; numbers from onnx.proto
 _FIELDS: dict[str, dict[int, str]] = {
@@ -35,55 +35,25 @@ def external_files(path: Path) -> set[str]:
             view = memoryview(content)
             try:
                 return set(_locations(view, "Model"))
+            except (ValueError, IndexError) as error:
+                problem = str(error)  # the error itself holds views of the mapping, which could then not be closed
             finally:
                 view.release()
-    except (ValueError, IndexError) as error:
-        raise BundleError(f"{path} is not an ONNX graph ({error}); copy or export it again") from None
+    except ValueError as error:
+        problem = str(error)  # an empty file cannot be mapped
+    raise BundleError(f"{path} is not an ONNX graph ({problem}); copy or export it again")
 
 
 def _locations(message: memoryview, kind: str) -> Iterator[str]:
     children = _FIELDS[kind]
-    for number, value in _length_delimited(message):
+    for number, value in fields(message):
+        if isinstance(value, int):
+            continue
         child = children.get(number)
         if child == "Entry":
-            entry = dict(_length_delimited(value))
-            if bytes(entry.get(1, b"")) == b"location":
-                yield bytes(entry.get(2, b"")).decode("utf-8")
+            entry = {key: bytes(part) for key, part in fields(value) if not isinstance(part, int)}
+            if entry.get(1, b"") == b"location":
+                yield entry.get(2, b"").decode("utf-8")
         elif child is not None:
             yield from _locations(value, child)
         value.release()
-
-
-def _length_delimited(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """(field number, content) of a message's length-delimited fields; the others are skipped."""
-    at = 0
-    while at < len(message):
-        tag, at = _varint(message, at)
-        wire = tag & 7
-        if wire == 0:
-            _, at = _varint(message, at)
-        elif wire == 1:
-            at += 8
-        elif wire == 2:
-            size, at = _varint(message, at)
-            if at + size > len(message):
-                raise ValueError("a field runs past the end")
-            yield tag >> 3, message[at : at + size]
-            at += size
-        elif wire == 5:
-            at += 4
-        else:
-            raise ValueError(f"unknown wire type {wire}")
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    result = shift = 0
-    while True:
-        byte = message[at]
-        at += 1
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return result, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number is too long")

@@ -38,6 +38,14 @@ class Bundle:
         _hash(self.manifest.tokenizer, path)
         return path.read_text(encoding="utf-8")
 
+    def query_table(self) -> Path | None:
+        """The path of the query table, checked against the manifest; None where the bundle has none."""
+        if self.manifest.query_table is None:
+            return None
+        path = self._sized(self.manifest.query_table)
+        _hash(self.manifest.query_table, path)
+        return path
+
     def graph(self, variant: Variant) -> Path:
         """The path of a variant's graph once all its files are checked against the manifest.
 

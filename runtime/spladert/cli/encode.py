@@ -4,91 +4,125 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
-from ..encoder import SparseEncoder
 from ..files import (
     BadRecord,
+    Destination,
+    Fields,
     InputFile,
+    Job,
     Record,
-    Settings,
+    RunOptions,
+    Sink,
     Summary,
-    check_output,
-    encode_to_file,
-    encode_to_stream,
-    errors_file,
+    Vocabulary,
+    encode_records,
     format_of,
     open_input,
-    partial_folder,
     read_records,
 )
-from ..files.formats import OutputFormat, require_pyarrow
-from ..files.records import InputFormat
-from .options import Runtime, runtime_options, stderr_console
+from ..files.readers import INPUT_FORMATS
+from ..files.sinks import FORMATS
+from ..pruning import Pruning
+from ..stores import Connection, Load, is_store_url, open_sink, parse_store_url
+from .options import Runtime, connection_options, runtime_options, stderr_console
+from .show import show_vectors, truncation
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from ..encoder import SparseEncoder
 
-SHOWN = 15  # tokens of a text on a terminal
-BAR_WIDTH = 24
+PATIENCE = 0.005  # seconds that a line of a live stream waits for others to be encoded with it
 
 
-@click.command("encode")
+def _listed(rows: Iterator[tuple[str, tuple[str, ...], str]]) -> str:
+    return "; ".join(f"{name} ({', '.join(endings)}): {about}" for name, endings, about in rows)
+
+
+INPUTS = _listed((name, row.endings, row.about) for name, row in INPUT_FORMATS.items())
+OUTPUTS = _listed((name, row.endings, row.about) for name, row in FORMATS.items())
+EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nOutputs: {OUTPUTS}."
+
+
+@click.command("encode", epilog=EPILOG)
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option("--model", metavar="BUNDLE", help="Bundle folder or hub id. [default: the one that comes with spladert]")
+@click.option("--input", "input_path", metavar="FILE", help="Encode a file, of lines or rows; - is standard input.")
+@click.option("--input-format", type=click.Choice(list(INPUT_FORMATS)), help="[default: by the file's ending]")
 @click.option(
-    "--input",
-    "input_path",
-    metavar="FILE",
-    help="Encode a file: .txt (a text a line), .jsonl, .csv, each also with .gz; - is standard input.",
+    "--field",
+    "text_fields",
+    multiple=True,
+    default=("text",),
+    show_default=True,
+    metavar="NAME",
+    help="The text's field or column; of several, the texts are joined by a space.",
 )
-@click.option("--input-format", type=click.Choice(get_args(InputFormat)), help="[default: by the file's ending]")
-@click.option("--field", default="text", show_default=True, metavar="NAME", help="The text's field (JSONL) or column.")
-@click.option("--id-field", metavar="NAME", help="The id's. [default: _id or id where there, else the line number]")
+@click.option(
+    "--id-field", metavar="NAME", help="The id's. [default: _id, id or docid where there, else the line number]"
+)
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write here; an interrupted run goes on where it stopped when called again. [default: standard output]",
+    default="-",
+    metavar="WHERE",
+    help="A file, whose ending is its format; a folder, or NAME/, for parts; a pipe or device; - is standard output; "
+    "or a store, opensearch://HOST:PORT/INDEX?field=NAME. "
+    "An interrupted run goes on where it stopped when called again. [default: -]",
 )
 @click.option(
     "--format",
     "output_format",
-    type=click.Choice(get_args(OutputFormat)),
-    help="[default: by the output's ending, else jsonl]",
+    type=click.Choice(list(FORMATS)),
+    help="Of anything but a file. [default: jsonl, for a folder parquet]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace an existing output.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file, or a folder's parts.")
 @click.option("--tokens", is_flag=True, help='Write tokens, not ids; in JSONL as {"id", "vector": {token: weight}}.')
 @click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="Keep the K heaviest entries. [default: all]")
-@click.option("--skip-errors", is_flag=True, help="Write bad lines to FILE.errors.jsonl and go on.")
+@click.option(
+    "--prune",
+    metavar="KIND:VALUE",
+    help="Leave out light entries: top_k:100, max_ratio:0.1, abs_value:0.2 or alpha_mass:0.9. [default: none]",
+)
+@click.option("--skip-errors", is_flag=True, help="Write bad lines to WHERE.errors.jsonl and go on.")
+@click.option("--alias", metavar="NAME", help="Store: build a new index, and point NAME at it when it is whole.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Store: what is needed to go on after a stop. [default: spladert in the user's state directory]",
+)
+@connection_options
 @runtime_options
 def encode_command(
     texts: tuple[str, ...],
     model: str | None,
     input_path: str | None,
-    input_format: InputFormat | None,
-    field: str,
+    input_format: str | None,
+    text_fields: tuple[str, ...],
     id_field: str | None,
-    output: Path | None,
-    output_format: OutputFormat | None,
+    output: str,
+    output_format: str | None,
     overwrite: bool,
     tokens: bool,
     top_k: int | None,
+    prune: str | None,
     skip_errors: bool,
+    alias: str | None,
+    state: Path | None,
+    connection: Connection,
     runtime: Runtime,
 ) -> None:
     """Encode TEXTs, or the texts of a file, into sparse vectors.
 
-    TEXTs are shown as a list on a terminal. All else gives a JSON line a text, {"id", "indices", "values"}, in the
-    order of the input and heaviest entries first, or with --output a JSONL, parquet or npz file; npz is a CSR matrix
-    for scipy.sparse.load_npz, with the ids in the array `ids`.
+    TEXTs are shown as a list on a terminal. All else gives vectors in the order of the input, heaviest entries first,
+    as JSON lines or in the format that the output's name says.
 
-    A file is read and written in constant memory. Until it is whole, the output is in the folder FILE.partial (for
+    A file is read and written in constant memory. Until it is whole, the output is in the folder WHERE.partial (for
     parquet and npz this takes twice the output's disk space); after a stop of any kind, the same command goes on from
     there and ends in the same bytes.
 
@@ -96,89 +130,94 @@ def encode_command(
     """
     if bool(texts) == (input_path is not None):
         raise click.UsageError("give TEXTs, or a file with --input (- for standard input), one of them")
-    if output is None and output_format in ("parquet", "npz"):
-        raise click.UsageError(f"{output_format} needs --output FILE")
-    chosen = output_format or _format_by_ending(output)
-    if chosen == "npz" and tokens:
-        raise click.UsageError("an npz holds ids only: leave --tokens out, or take jsonl or parquet")
-    if (
-        output is not None
-        and input_path is not None
-        and output.exists()
-        and Path(input_path).exists()
-        and output.samefile(input_path)
-    ):
-        raise click.UsageError("--input and --output are the same file")
-    settings = Settings(
-        output_format=chosen,
-        batch_size=runtime.batch_size,
-        top_k=top_k,
-        tokens=tokens,
-        skip_errors=skip_errors,
-        overwrite=overwrite,
-    )
-    if output is not None:
-        check_output(output, settings)
-    if chosen == "parquet":
-        require_pyarrow()
-
-    def load() -> SparseEncoder:
-        return runtime.load(model)
-
-    if texts:
-        if output is None and output_format is None and not tokens and sys.stdout.isatty():
-            _show(load(), texts, top_k)
-        else:
-            records: Iterator[Record | BadRecord] = (Record(n, n, text) for n, text in enumerate(texts, start=1))
-            encoder = load()
-            if output is None:
-                encode_to_stream(encoder, records, sys.stdout.buffer, settings, _report_skipped)
-            else:
-                encode_to_file(encoder, records, output, settings)
+    shown = texts and output == "-" and output_format is None and not tokens and sys.stdout and sys.stdout.isatty()
+    if shown:
+        with runtime.load(model) as encoder:
+            show_vectors(encoder, texts, top_k)
         return
-    assert input_path is not None
+    pruning = None if prune is None else Pruning.parse(prune)
+    fields = Fields(text_fields, id_field)
+    if is_store_url(output):
+        if output_format is not None or tokens or overwrite:
+            raise click.UsageError("--format, --tokens and --overwrite are for files: leave them out for a store")
+        load = Load(_input_name(input_path), state, alias)
+        url = parse_store_url(output)
+        with (
+            _records(texts, input_path, input_format, fields) as (records, source),
+            runtime.load(model) as encoder,
+            open_sink(url, connection, encoder, load, _report_waiting) as sink,
+        ):
+            job = Job.of(encoder, format=url.scheme, top_k=top_k, side="document", prune=pruning)
+            _encode(encoder, records, source, sink, job, RunOptions(runtime.batch_size, skip_errors))
+            for sentence in sink.report:
+                click.echo(sentence, err=True)
+        return
+    if alias is not None or state is not None or connection != Connection():
+        raise click.UsageError("--alias, --state and how to reach a store are for stores: leave them out for a file")
+    destination = Destination.of(output, output_format, overwrite=overwrite)
+    made = FORMATS[destination.format]
+    if tokens and not made.holds_tokens:
+        raise click.UsageError(f"an {destination.format} holds ids only: leave --tokens out, or take another format")
+    if input_path is not None and destination.replaces(input_path):
+        raise click.UsageError("--input and --output are the same file")
+    made.require()
+    with (
+        _records(texts, input_path, input_format, fields) as (records, source),
+        runtime.load(model) as encoder,
+        destination.open(Vocabulary.of(encoder, tokens=tokens), _report_skipped) as sink,
+    ):
+        job = Job.of(encoder, format=destination.format, top_k=top_k, tokens=tokens, prune=pruning)
+        live = source is not None and source.live and destination.place is None
+        options = RunOptions(runtime.batch_size, skip_errors, patience=PATIENCE if live else None)
+        skipped = destination.place.errors if destination.place is not None else "above"
+        _encode(encoder, records, source, sink, job, options, skipped)
+
+
+@contextmanager
+def _records(
+    texts: tuple[str, ...], input_path: str | None, input_format: str | None, fields: Fields
+) -> Iterator[tuple[Iterator[Record | BadRecord], InputFile | None]]:
+    """The records of the command line's texts, or of a file, with that file."""
+    if input_path is None:
+        yield (Record(n, n, text, numbered=True) for n, text in enumerate(texts, start=1)), None
+        return
     kind = input_format or format_of(input_path)
     with open_input(input_path) as source:
-        encoder = load()
-        _encode_file(
-            encoder, source, read_records(source.stream, kind, field=field, id_field=id_field), output, settings
-        )
+        yield read_records(source.stream, kind, fields), source
 
 
-def _format_by_ending(output: Path | None) -> OutputFormat:
-    ending = output.suffix.lower() if output is not None else ""
-    return "parquet" if ending == ".parquet" else "npz" if ending == ".npz" else "jsonl"
-
-
-def _encode_file(
+def _encode(
     encoder: SparseEncoder,
-    source: InputFile,
     records: Iterator[Record | BadRecord],
-    output: Path | None,
-    settings: Settings,
+    source: InputFile | None,
+    sink: Sink,
+    job: Job,
+    options: RunOptions,
+    skipped: Path | str | None = None,
 ) -> None:
+    """Run the job and say what it did; `skipped` is where bad lines went, None if the sink says so itself."""
     started = time.perf_counter()
     try:
-        with _progress(source) as (progress, task):
-
-            def advance(count: int) -> None:
-                done = progress.tasks[task].fields["texts"] + count
-                progress.update(task, completed=source.position(), texts=done)
-
-            if output is None:
-                summary = encode_to_stream(encoder, records, sys.stdout.buffer, settings, _report_skipped, advance)
-            else:
-                summary = encode_to_file(encoder, records, output, settings, advance)
+        if source is None:
+            summary = encode_records(encoder, records, sink, job, options)
+            if summary.truncated:
+                click.echo(truncation(summary.truncated, encoder), err=True)
+            return
+        with _progress(source) as advance:
+            summary = encode_records(encoder, records, sink, job, options, position=source.position, advance=advance)
     except KeyboardInterrupt:
-        if output is not None and partial_folder(output).exists():
-            click.echo(
-                f"what is done is kept in {partial_folder(output)}: the same command goes on from there", err=True
-            )
+        if sink.checkpoint is not None and sink.checkpoint.exists():
+            click.echo(f"what is done is kept in {sink.checkpoint}: the same command goes on from there", err=True)
         raise
-    _report(summary, time.perf_counter() - started, encoder, output)
+    _report(summary, time.perf_counter() - started, encoder, skipped)
 
 
-def _report(summary: Summary, seconds: float, encoder: SparseEncoder, output: Path | None) -> None:
+def _input_name(input_path: str | None) -> str:
+    """What tells this input from others in the state of a job."""
+    return str(Path(input_path).resolve()) if input_path not in (None, "-") else str(input_path)
+
+
+def _report(summary: Summary, seconds: float, encoder: SparseEncoder, skipped: Path | str | None) -> None:
     done_now = summary.texts + summary.errors - summary.resumed
     line = f"{summary.texts:,} texts"
     if summary.resumed:
@@ -186,9 +225,10 @@ def _report(summary: Summary, seconds: float, encoder: SparseEncoder, output: Pa
     line += (
         f", {seconds:.1f} s ({done_now / max(seconds, 1e-9):,.0f} a second, {encoder.variant.name} on {encoder.device})"
     )
-    if summary.errors:
-        where = errors_file(output) if output is not None else "above"
-        line += f"; {summary.errors:,} bad lines skipped, see {where}"
+    if summary.truncated:
+        line += f"; {truncation(summary.truncated, encoder)}"
+    if summary.errors and skipped is not None:
+        line += f"; {summary.errors:,} bad lines skipped, see {skipped}"
     click.echo(line, err=True)
 
 
@@ -196,8 +236,12 @@ def _report_skipped(record: BadRecord) -> None:
     click.echo(f"skipped line {record.line}: {record.error}", err=True)
 
 
+def _report_waiting(reason: str) -> None:
+    click.echo(f"waiting, then trying again: {reason}", err=True)
+
+
 @contextmanager
-def _progress(source: InputFile) -> Iterator[tuple[Progress, TaskID]]:
+def _progress(source: InputFile) -> Iterator[Callable[[int, int], None]]:
     """A bar over the bytes of the input, on standard error and only if that is a terminal."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -209,27 +253,6 @@ def _progress(source: InputFile) -> Iterator[tuple[Progress, TaskID]]:
         TextColumn("{task.fields[texts]:,} texts"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        yield progress, progress.add_task(source.name, total=source.size, texts=0)
-
-
-def _show(encoder: SparseEncoder, texts: Sequence[str], top_k: int | None) -> None:
-    """Each text with its heaviest tokens and their weights, for reading."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    for position, (text, vector) in enumerate(zip(texts, encoder.encode(list(texts), top_k=top_k), strict=True)):
-        shown = encoder.decode(vector, top_k=top_k or SHOWN)
-        heaviest = max((weight for _, weight in shown), default=1.0)
-        table = Table(box=None, show_header=False, pad_edge=False)
-        for token, weight in shown:
-            bar = "█" * max(round(BAR_WIDTH * weight / heaviest), 1)
-            table.add_row(f"{weight:7.4f}", Text(bar, style="cyan"), Text(token))
-        if position:
-            console.print()
-        console.print(Text(text, style="bold"), Text(f"{len(vector)} dimensions", style="dim"))
-        console.print(table)
-        if len(vector) > len(shown):
-            console.print(Text(f"        and {len(vector) - len(shown)} lighter ones", style="dim"))
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(source.name, total=source.size, texts=0)
+        yield lambda records, position: bar.update(task, completed=position, texts=records)

@@ -15,11 +15,20 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+def _only_one(context: click.Context, option: click.Parameter, values: tuple[Path, ...]) -> Path | None:
+    """An option's value; click by itself would keep the last of several without a word."""
+    if len(values) > 1:
+        raise click.BadParameter(f"is there {len(values)} times; evaluate one at a time")
+    return values[0] if values else None
+
+
 @click.command("evaluate")
 @click.argument("bundle", required=False)
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    callback=_only_one,
     metavar="FOLDER",
     help="A retrieval set in the BEIR layout: corpus.jsonl, queries.jsonl, qrels.tsv or qrels/test.tsv.",
 )
@@ -27,6 +36,8 @@ if TYPE_CHECKING:
     "--terms",
     "terms_path",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    callback=_only_one,
     metavar="FILE",
     help='A term list: JSONL of {"term", "expected": [word, ...], "domain"}, or a .json object {term: [word, ...]}.',
 )

@@ -17,7 +17,7 @@ from ..vectors import SparseVectors
 from .dataset import RetrievalData, read_dataset
 
 DEPTH = 10  # documents retrieved for each query, the deepest that a metric looks
-SCORES_AT_ONCE = 2**24  # query-document pairs scored in one product, about 200 MB
+SCORES_AT_ONCE = 2**24  # query-document pairs of one product, about 200 MB
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,13 @@ def evaluate_vectors(data: RetrievalData, queries: SparseVectors, documents: Spa
     found = list(search(queries, documents))
     search_seconds = time.perf_counter() - started
     # Ranks go in instead of scores: evaluators break ties in an order of their own.
-    run = (
+    ranked = (
         ir.ScoredDoc(query_id, data.document_ids[document], float(DEPTH - rank))
         for query_id, ranking in zip(data.query_ids, found, strict=True)
         for rank, document in enumerate(ranking.tolist())
     )
     measures = [ir.R @ 1, ir.R @ 5, ir.R @ 10, ir.RR @ 10, ir.nDCG @ 10]
-    metrics = ir.calc_aggregate(measures, [ir.Qrel(*judgement) for judgement in data.qrels], run)
+    metrics = ir.calc_aggregate(measures, [ir.Qrel(*judgement) for judgement in data.qrels], ranked)
     recall_1, recall_5, recall_10, mrr, ndcg = (float(metrics[measure]) for measure in measures)
     return RetrievalScores(
         queries=len(queries),
@@ -125,15 +125,18 @@ def evaluate_vectors(data: RetrievalData, queries: SparseVectors, documents: Spa
     )
 
 
-def search(queries: SparseVectors, documents: SparseVectors, depth: int = DEPTH) -> Iterator[NDArray[np.int64]]:
+def search(
+    queries: SparseVectors, documents: SparseVectors, depth: int = DEPTH, *, scores_at_once: int = SCORES_AT_ONCE
+) -> Iterator[NDArray[np.int64]]:
     """The documents with the highest dot products with each query, best first, as int64 positions [at most depth].
 
     Every document is scored; one that shares no dimension with the query is never found. Equal scores keep the
-    documents' order.
+    documents' order. Memory grows with `scores_at_once`, the query-document pairs of one product; results do not
+    depend on it.
     """
     by_dimension = documents.to_scipy().T.tocsr()  # [vocabulary, documents]
     rows = queries.to_scipy()
-    step = max(SCORES_AT_ONCE // max(len(documents), 1), 1)
+    step = max(scores_at_once // max(len(documents), 1), 1)
     for start in range(0, len(queries), step):
         scores = rows[start : start + step] @ by_dimension  # [step, documents], sparse
         for row in range(scores.shape[0]):

@@ -1,20 +1,28 @@
 """Encoding files of any length: records in, vectors out, in constant memory, and resumable."""
 
-from .job import Settings, Summary, check_output, encode_to_file, encode_to_stream, errors_file, partial_folder
-from .records import BadRecord, InputFile, Record, format_of, open_input, read_records
+from .destination import Destination
+from .job import ChunkLimits, Job, Progress, RunOptions, Summary
+from .loop import encode_records
+from .readers import format_of, read_records
+from .records import BadRecord, Fields, Record
+from .sinks import Sink, Vocabulary
+from .source import InputFile, open_input
 
 __all__ = [
     "BadRecord",
+    "ChunkLimits",
+    "Destination",
+    "Fields",
     "InputFile",
+    "Job",
+    "Progress",
     "Record",
-    "Settings",
+    "RunOptions",
+    "Sink",
     "Summary",
-    "check_output",
-    "encode_to_file",
-    "encode_to_stream",
-    "errors_file",
+    "Vocabulary",
+    "encode_records",
     "format_of",
     "open_input",
-    "partial_folder",
     "read_records",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -13,28 +14,25 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import InputError
-from .formats import WHOLE
+from .job import Progress
 
 STATE = "state.json"
 LOCK = "lock"
+ASSEMBLED = "assembled"
 
 
 @dataclass(frozen=True)
 class State:
-    """How far a job is.
+    """What is recorded of a job.
 
     Attributes:
         job: what decides the output besides the input; another job cannot go on from here.
-        records: records of the input that are done, bad ones included.
-        digest: digest of those records.
-        errors: how many of them were bad.
-        sizes: bytes of each spool file that belong to them.
+        progress: how far it is.
+        sizes: bytes of each spool file that belong to that.
     """
 
     job: dict[str, Any]
-    records: int
-    digest: str
-    errors: int
+    progress: Progress
     sizes: dict[str, int]
 
 
@@ -42,11 +40,14 @@ class Spool:
     """The spool files of one job in a folder of its own, locked against a second process.
 
     Use as a context manager: leaving it keeps the files, unless there is no state to go on from.
+
+    Attributes:
+        folder: that folder.
     """
 
     def __init__(self, folder: Path, files: Sequence[str]) -> None:
         self.folder = folder
-        self.files = tuple(files)
+        self._files = tuple(files)
         self._lock = FileLock(folder / LOCK)
 
     def __enter__(self) -> Spool:
@@ -67,15 +68,16 @@ class Spool:
     def saved(self) -> State | None:
         """The state of an earlier run whose files are all there, None if there is none to go on from."""
         try:
-            state = State(**json.loads((self.folder / STATE).read_text(encoding="utf-8")))
+            content = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
+            state = State(content["job"], Progress(**content["progress"]), content["sizes"])
             whole = all((self.folder / name).stat().st_size >= size for name, size in state.sizes.items())
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
-        return state if whole and state.records > 0 else None
+        return state if whole and state.progress.records > 0 else None
 
     def restore(self, sizes: Mapping[str, int]) -> None:
         """Cut each file to its size in `sizes`; one that has none there becomes empty."""
-        for name in self.files:
+        for name in self._files:
             with (self.folder / name).open("ab") as stream:
                 stream.truncate(sizes.get(name, 0))
 
@@ -86,18 +88,24 @@ class Spool:
                 stream.flush()
                 os.fsync(stream.fileno())
 
-    def sizes(self) -> dict[str, int]:
-        return {name: (self.folder / name).stat().st_size for name in self.files}
+    def save(self, job: dict[str, Any], progress: Progress) -> None:
+        """Record how far the job is in one step: a kill leaves the old state or the new one."""
+        sizes = {name: (self.folder / name).stat().st_size for name in self._files}
+        write_whole(self.folder / STATE, json.dumps(asdict(State(job, progress, sizes))).encode())
 
-    def save(self, state: State) -> None:
-        """Record the state in one step: a kill leaves the old one or the new one."""
-        write_whole(self.folder / STATE, json.dumps(asdict(state)).encode())
+    def assembly(self) -> Path:
+        """An empty folder for the files of the output."""
+        folder = self.folder / ASSEMBLED
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
 
     def remove(self) -> None:
         """Delete the spool's files, and the folder unless something else is in it."""
         self._lock.release()
-        for name in (STATE, *self.files, WHOLE, LOCK):
+        for name in (STATE, *self._files, LOCK):
             (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / ASSEMBLED, ignore_errors=True)
         with suppress(OSError):
             self.folder.rmdir()
 

@@ -8,26 +8,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spladert.bundle import Manifest
-
 onnx = pytest.importorskip("onnx", reason="needs the export extra: pip install 'spladert[export]'")
 ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
+
+from spladert_export.checkpoint import load_checkpoint  # noqa: E402
+from spladert_export.graph.heads import Head  # noqa: E402
+from spladert_export.graph.passes import optimize  # noqa: E402
+from spladert_export.graph.trace import trace  # noqa: E402
+from spladert_export.graph.writer import write_graph  # noqa: E402
 
 BATCH, SEQUENCE = 5, 7
 
 
 @pytest.fixture(scope="module")
 def many_tiles(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle whose vocabulary needs several decoder tiles, as a real one does."""
-    from spladert_export import export
-    from spladert_export.graph import trace
+    """The graph of a checkpoint whose vocabulary needs several decoder tiles, as a real one's does."""
+    return write_tiles(tiny_checkpoint, Head(), tmp_path_factory.mktemp("tiles"))
 
-    before = trace.TILE
-    trace.TILE = 16
-    try:
-        return export(tiny_checkpoint, tmp_path_factory.mktemp("tiles") / "bundle", top_k=20)
-    finally:
-        trace.TILE = before
+
+@pytest.fixture(scope="module")
+def many_sum_tiles(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiles(tiny_checkpoint, Head("sum", "log1p_relu"), tmp_path_factory.mktemp("sum-tiles"))
+
+
+def write_tiles(checkpoint: Path, head: Head, folder: Path) -> Path:
+    model = load_checkpoint(str(checkpoint)).model
+    graph = trace(model, head=head, max_length=64, top_k=20, tile=16)
+    optimize(graph)
+    return write_graph(graph, folder / "graph.onnx")[0]
 
 
 def test_inputs_and_outputs(tiny_bundle: Path) -> None:
@@ -42,10 +51,11 @@ def test_inputs_and_outputs(tiny_bundle: Path) -> None:
     ]
 
 
-def test_no_tensor_of_batch_times_sequence_times_vocabulary(many_tiles: Path) -> None:
+@pytest.mark.parametrize("tiles", ["many_tiles", "many_sum_tiles"])
+def test_no_tensor_of_batch_times_sequence_times_vocabulary(tiles: str, request: pytest.FixtureRequest) -> None:
     """Every intermediate tensor is made an output and measured; the largest stays far below [B, S, V]."""
-    vocabulary = Manifest.from_json((many_tiles / "spladert.json").read_text(encoding="utf-8")).vocabulary_size
-    model = onnx.load(many_tiles / "cpu-fp32.onnx")
+    model = onnx.load(request.getfixturevalue(tiles))
+    vocabulary = next(tensor for tensor in model.graph.initializer if tensor.name == "head.bias").dims[0]
     names = [name for node in model.graph.node for name in node.output if name]
     outputs = {output.name for output in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in outputs)
@@ -71,7 +81,7 @@ def test_one_fused_operator_per_layer(tiny_bundle: Path) -> None:
 
 
 def test_tied_decoder_and_embedding_share_their_bytes(many_tiles: Path) -> None:
-    model = onnx.load(many_tiles / "cpu-fp32.onnx", load_external_data=False)
+    model = onnx.load(many_tiles, load_external_data=False)
     places = {}
     for tensor in model.graph.initializer:
         entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -108,7 +118,7 @@ def test_no_path_of_the_exporting_machine_is_inside(tiny_bundle: Path, tiny_chec
 
 def test_log1p_keeps_small_weights() -> None:
     torch = pytest.importorskip("torch")
-    from spladert_export.graph.trace import log1p
+    from spladert_export.graph.heads import log1p
 
     x = torch.cat([torch.zeros(1), torch.logspace(-30, 4, 20_000, dtype=torch.float32)])
     exact = torch.log1p(x.double())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pty
-import shutil
+import select
 import signal
 import subprocess
 import sys
@@ -95,6 +95,14 @@ def test_inputs_keep_ids_and_order(run: Run, tmp_path: Path, name: str, content:
     assert [line["indices"] for line in lines] == [line["indices"] for line in expected]
 
 
+def test_texts_that_are_cut_are_counted(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("짧은 글\n" + "치료 " * 200 + "\n" + "방법 " * 200 + "\n")
+    message = "2 texts were longer than 64 tokens and were cut"
+    assert message in run("--input", tmp_path / "a.txt").stderr
+    assert message in run("치료 " * 200, "방법 " * 200, "짧은 글").stderr
+    assert "cut" not in run("짧은 글").stderr
+
+
 def test_standard_input_in_a_named_format(run: Run) -> None:
     result = run("--input", "-", "--input-format", "jsonl", "--field", "q", input='{"q": "당뇨병"}\n')
     assert [line["id"] for line in json_lines(result.stdout)] == [1]
@@ -110,7 +118,7 @@ def test_a_run_killed_in_the_middle_ends_in_the_same_bytes(
     assert run("--input", text_file, "--output", whole).exit_code == 0
     partial = tmp_path / f"resumed.{output_format}.partial"
     assert interrupt(tiny_bundle, resumed, signal.SIGKILL)[0] == -signal.SIGKILL
-    assert json.loads((partial / "state.json").read_text())["records"] == 1024
+    assert json.loads((partial / "state.json").read_text())["progress"]["records"] == 1024
     spool = next(path for path in partial.iterdir() if path.name.startswith(("vectors", "indices")))
     with spool.open("ab") as stream:
         stream.write(b"half of what the kill cut off")
@@ -196,7 +204,12 @@ def test_a_changed_input_is_not_resumed(run: Run, stopped: tuple[Path, Path]) ->
 
 
 @pytest.mark.parametrize(
-    ("options", "what"), [(["--top-k", "5"], "top_k"), (["--tokens"], "tokens"), (["--format", "npz"], "format")]
+    ("options", "what"),
+    [
+        (["--top-k", "5"], "top_k"),
+        (["--tokens"], "tokens"),
+        (["--tokens", "--top-k", "5"], "top_k and tokens"),
+    ],
 )
 def test_other_options_are_not_resumed(run: Run, stopped: tuple[Path, Path], options: list[str], what: str) -> None:
     text_file, out = stopped
@@ -212,21 +225,6 @@ def test_another_model_is_not_resumed(run: Run, stopped: tuple[Path, Path]) -> N
     content["job"]["model"] = "0" * 64
     state.write_text(json.dumps(content))
     assert "different model" in run("--input", text_file, "--output", out, "--skip-errors").stderr
-
-
-def test_skipped_lines_are_not_resumed_without_skipping(
-    run: Run, stopped: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text_file, out = stopped
-    shutil.rmtree(out.with_name("out.jsonl.partial"))
-    with monkeypatch.context() as patch:  # stops after the second chunk, which has the bad line
-        patch.setattr("spladert.files.job.shutil.copyfile", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-        result = run("--input", text_file, "--output", out, "--skip-errors")
-        assert result.exit_code == 1
-        assert result.stderr == "error: disk full\n"
-    assert "different skip-errors" in run("--input", text_file, "--output", out).stderr
-    assert run("--input", text_file, "--output", out, "--skip-errors").exit_code == 0
-    assert len(json_lines((out.parent / "out.jsonl.errors.jsonl").read_text())) == 1
 
 
 def test_another_batch_size_may_finish_the_run(run: Run, stopped: tuple[Path, Path]) -> None:
@@ -277,6 +275,39 @@ def test_a_strange_folder_in_the_way_keeps_its_files(run: Run, tmp_path: Path) -
     assert (tmp_path / "out.jsonl.partial" / "mine").read_text() == "precious"
 
 
+def test_a_folder_of_another_format_is_not_resumed(run: Run, tmp_path: Path, text_file: Path) -> None:
+    text_file.write_bytes(text_file.read_bytes() + b"\xff bad")
+    out = f"{tmp_path}/out/"
+    assert run("--input", text_file, "--output", out, "--format", "jsonl").exit_code == 1
+    result = run("--input", text_file, "--output", out, "--format", "npz", "--skip-errors")
+    assert result.exit_code == 1
+    assert "an interrupted run with a different format" in result.stderr
+    assert run("--input", text_file, "--output", out, "--format", "jsonl", "--skip-errors").exit_code == 0
+    lines = json_lines((tmp_path / "out" / "part-00000.jsonl").read_text())
+    assert [line["id"] for line in lines] == list(range(1, 2501))
+
+
+@pytest.mark.parametrize("through", ["pipe", "fifo"])
+def test_a_live_stream_gets_each_line_as_it_comes(tiny_bundle: Path, tmp_path: Path, through: str) -> None:
+    command = [*COMMAND, "--model", str(tiny_bundle), "--input", "-"]
+    fifo = tmp_path / "out"
+    if through == "fifo":
+        os.mkfifo(fifo)
+        command += ["--output", str(fifo), "--overwrite"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with process.stdout if through == "pipe" else fifo.open("rb") as lines:
+            for number in range(1, 4):
+                process.stdin.write(f"당뇨병 {number}\n".encode())
+                process.stdin.flush()  # the next line is not written before this one's vector is there
+                assert select.select([lines], [], [], 60)[0]
+                assert json.loads(lines.readline())["id"] == number
+            process.stdin.close()
+            assert lines.read() == b""
+        assert process.wait(60) == 0
+
+
 def test_bad_lines_on_standard_output(run: Run) -> None:
     result = run("--input", "-", "--input-format", "jsonl", input='{"text": "a"}\n{"text": 1}\n{"text": "b"}\n')
     assert result.exit_code == 1
@@ -293,7 +324,6 @@ def test_bad_lines_on_standard_output(run: Run) -> None:
     [
         ([], "give TEXTs"),
         (["a", "--input", "-"], "give TEXTs"),
-        (["a", "--format", "npz"], "npz needs --output"),
         (["a", "--output", "x.npz", "--tokens"], "an npz holds ids only"),
         (["a", "--batch-size", "0"], "batch-size"),
         (["a", "--device", "tpu"], "device"),

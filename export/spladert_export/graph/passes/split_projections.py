@@ -9,6 +9,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from ..edit import initializer
+from ..find import array, constant, is_linear
+
 MOVES = ("Split", "Reshape", "Slice", "Squeeze")
 
 
@@ -16,10 +19,7 @@ def split_projections(model: ir.Model) -> int:
     """Rewrite each MatMul by a constant whose every use, through reshapes, is a cut of its last axis."""
     changed = 0
     for node in list(model.graph.all_nodes()):
-        if node.op_type != "MatMul" or node.outputs[0].is_graph_output():
-            continue
-        weight = node.inputs[1]
-        if weight is None or weight.const_value is None or len(weight.const_value.shape) != 2:
+        if node.op_type != "MatMul" or not is_linear(node) or node.outputs[0].is_graph_output():
             continue
         parts = _parts(node.outputs[0])
         if len(parts) < 2:
@@ -82,27 +82,16 @@ def _move(node: ir.Node, columns: np.ndarray) -> list[np.ndarray] | None:
 
 
 def _constant(value: ir.Value | None) -> list[int]:
-    if value is None or value.const_value is None:
+    if constant(value) is None:
         raise ValueError("not a constant")
-    return [int(x) for x in value.const_value.numpy().reshape(-1)]
+    return [int(x) for x in array(value).reshape(-1)]
 
 
 def _project(graph: ir.Graph, node: ir.Node, part: ir.Value, columns: np.ndarray, number: int) -> None:
     source, weight = node.inputs
     assert weight is not None
-    assert weight.const_value is not None
-    data = np.ascontiguousarray(weight.const_value.numpy()[:, columns])
-    name = f"{weight.name}.part{number}"
-    if name not in graph.initializers:
-        graph.register_initializer(
-            ir.Value(
-                name=name,
-                shape=ir.Shape(data.shape),
-                type=ir.TensorType(weight.const_value.dtype),
-                const_value=ir.tensor(data, name=name),
-            )
-        )
-    product = ir.node("MatMul", [source, graph.initializers[name]], name=f"{node.name}.part{number}")
+    data = initializer(graph, f"{weight.name}.part{number}", array(weight)[:, columns])
+    product = ir.node("MatMul", [source, data], name=f"{node.name}.part{number}")
     product.outputs[0].shape = part.shape
     product.outputs[0].type = part.type
     product.outputs[0].name = f"{node.outputs[0].name}.part{number}"

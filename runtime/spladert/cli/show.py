@@ -1,0 +1,41 @@
+"""Vectors for reading: a text's heaviest tokens as a list with bars, on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..encoder import SparseEncoder
+
+SHOWN = 15  # tokens of a text
+BAR_WIDTH = 24
+
+
+def show_vectors(encoder: SparseEncoder, texts: Sequence[str], top_k: int | None) -> None:
+    """Each text with its heaviest tokens and their weights."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    block = "#" if console.options.ascii_only else "█"
+    vectors = encoder.encode(list(texts), top_k=top_k)
+    for position, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
+        shown = encoder.decode(vector, top_k=top_k or SHOWN)
+        heaviest = max((weight for _, weight in shown), default=1.0)
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for token, weight in shown:
+            bar = block * max(round(BAR_WIDTH * weight / heaviest), 1)
+            table.add_row(f"{weight:7.4f}", Text(bar, style="cyan"), Text(token))
+        if position:
+            console.print()
+        console.print(Text(text, style="bold"), Text(f"{len(vector)} dimensions", style="dim"))
+        console.print(table)
+        if len(vector) > len(shown):
+            console.print(Text(f"        and {len(vector) - len(shown)} lighter ones", style="dim"))
+    if vectors.truncated:
+        console.print(Text(truncation(vectors.truncated, encoder), style="yellow"))
+
+
+def truncation(count: int, encoder: SparseEncoder) -> str:
+    """How many texts were cut, in words."""
+    return f"{count:,} texts were longer than {encoder.manifest.max_length} tokens and were cut"

@@ -1,0 +1,75 @@
+"""The server's processes: where they listen, and how they end."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from functools import partial
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from ..encoder import SparseEncoder
+from ..errors import InputError
+from .app import create_app
+from .options import ServerOptions
+from .protocol import GuardedProtocol
+
+KEEP_ALIVE = 75  # seconds that an idle connection stays, longer than the minute of common proxies
+
+
+def serve(
+    load: Callable[[], SparseEncoder],
+    options: ServerOptions | None = None,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    workers: int = 1,
+    log_level: str = "info",
+) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was accepted.
+
+    Args:
+        load: makes the encoder, once in each worker; picklable where there are several.
+        options: of the server.
+        host, port: where to listen; port 0 is any free one.
+        workers: processes, each with an encoder and a queue of its own.
+        log_level: uvicorn's.
+
+    Raises:
+        InputError: the address cannot be used.
+    """
+    options = options or ServerOptions()
+    config = uvicorn.Config(
+        partial(make_app, load, options),
+        factory=True,
+        host=host,
+        port=port,
+        http=GuardedProtocol,
+        ws="none",
+        workers=workers,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=max(int(options.drain_timeout), 1),
+        log_level=log_level,
+        access_log=False,
+        server_header=False,
+    )
+    try:
+        socket = config.bind_socket()
+    except (OSError, SystemExit) as error:  # uvicorn logs why and exits
+        raise InputError(
+            f"cannot listen on {host} port {port}: it is in use, or not an address of this host"
+        ) from error
+    if workers == 1:
+        uvicorn.Server(config).run([socket])
+        return
+    with tempfile.TemporaryDirectory(prefix="spladert-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by prometheus_client in each worker
+        Multiprocess(config, [socket]).run()
+
+
+def make_app(load: Callable[[], SparseEncoder], options: ServerOptions) -> FastAPI:
+    """The app of one worker over an encoder of its own."""
+    return create_app(load(), options)

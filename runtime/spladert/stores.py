@@ -1,0 +1,268 @@
+"""Stores of vectors by URL: one table of what there is, and how a URL and its connection are read.
+
+Nothing of a store is imported before one of its URLs is opened.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .errors import InputError
+from .files.sinks.base import Sink
+
+if TYPE_CHECKING:
+    from .encoder import SparseEncoder
+
+
+@dataclass(frozen=True)
+class Store:
+    """A kind of store.
+
+    Attributes:
+        extra: the extra of spladert that brings its client.
+        port: where it listens if the URL does not say.
+        sink: "module:function" that opens the sink of a URL, see `open_sink`.
+        searcher: "module:function" that opens the searcher of a URL, see `open_searcher`.
+    """
+
+    extra: str
+    port: int
+    sink: str
+    searcher: str
+
+
+STORES: dict[str, Store] = {
+    "opensearch": Store(
+        "opensearch",
+        9200,
+        sink="spladert.files.sinks.opensearch:open_opensearch_sink",
+        searcher="spladert.opensearch.search:open_opensearch_searcher",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How a store is reached; credentials are never part of it.
+
+    Attributes:
+        ca: file of the certificates to trust instead of the system's.
+        client_cert, client_key: files of one's own certificate and its key.
+        insecure: do not check the store's certificate.
+        aws: sign requests for this service, "es" (managed domains) or "aoss" (serverless); None does not sign.
+        timeout: seconds that a request may take.
+    """
+
+    ca: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    insecure: bool = False
+    aws: str | None = None
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class StoreUrl:
+    """A store's URL, `opensearch://host:9200/index?field=sparse`, with `+https` after the scheme for TLS.
+
+    Attributes:
+        scheme: of `STORES`.
+        tls: whether it is reached by TLS.
+        host: name or address.
+        port: the URL's, else the store's own.
+        name: of the index or collection.
+        options: what follows the question mark.
+    """
+
+    scheme: str
+    tls: bool
+    host: str
+    port: int
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """The URL, without its options."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}{'+https' if self.tls else ''}://{host}:{self.port}/{self.name}"
+
+    def checked_options(self, *known: str) -> Mapping[str, str]:
+        """The options.
+
+        Raises:
+            InputError: one that is not among `known`.
+        """
+        for name in self.options:
+            if name not in known:
+                raise InputError(f"{self} has an option {name!r}, which is none; known are {', '.join(known)}")
+        return self.options
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is asked of a sink besides where it writes.
+
+    Attributes:
+        input: name of the input, which tells one interrupted job from another.
+        state: folder of what is needed to go on after an interruption; None is the user's state directory.
+        alias: build a new index under the URL's name and point this alias at it when it is whole.
+    """
+
+    input: str
+    state: Path | None = None
+    alias: str | None = None
+
+
+def is_store_url(place: str) -> bool:
+    """Whether a place is written as a URL, be it a store's that is known or not."""
+    return "://" in place
+
+
+def parse_store_url(url: str, *, named: bool = True) -> StoreUrl:
+    """Read a store's URL.
+
+    Args:
+        named: whether it has to name an index; without, it may not.
+
+    Raises:
+        InputError: it is none, or of no known store, or holds a password, which would be seen by everyone who lists
+            the processes.
+    """
+    scheme_part = url.partition("://")[0]
+    scheme, plus, transport = scheme_part.partition("+")
+    if scheme not in STORES or (plus and transport != "https"):
+        known = ", ".join(f"{name}:// or {name}+https://" for name in STORES)
+        raise InputError(f"{scheme_part}:// is no store that is known here; known are {known}")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise InputError(f"the URL of the {scheme} store cannot be read: {error}") from None
+    if parts.username is not None or parts.password is not None:
+        raise InputError(
+            f"the URL of the {scheme} store holds a user or a password, which every list of processes shows: "
+            f"leave it out and set {scheme.upper()}_USERNAME and {scheme.upper()}_PASSWORD, or use a netrc file"
+        )
+    name = unquote(parts.path.strip("/"))
+    if not parts.hostname or bool(name) != named or "/" in name:
+        wanted = f"{scheme_part}://HOST:PORT{'/INDEX' if named else ''}"
+        raise InputError(f"{url} names {'no index' if named else 'more than a host'}; write {wanted}")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    return StoreUrl(scheme, bool(plus), parts.hostname, port or STORES[scheme].port, name, options)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A token that a question and a document have in common.
+
+    Attributes:
+        token: its name.
+        query, document: its weights on both sides, as they are stored.
+    """
+
+    token: str
+    query: float
+    document: float
+
+    @property
+    def product(self) -> float:
+        """What it adds to the score."""
+        return self.query * self.document
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A document that was found.
+
+    Attributes:
+        id: its own.
+        score: the store's.
+        text: its text, "" where the store does not keep it.
+        matches: the tokens that made the score of the vectors, the one that adds most first.
+    """
+
+    id: str
+    score: float
+    text: str
+    matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for a question.
+
+    Attributes:
+        hits: the best first.
+        lost_entries: tokens of the question that the index has no number for, where tokens are renumbered.
+        lost_share: their share of the question's weight, 0 to 1.
+    """
+
+    hits: tuple[Hit, ...]
+    lost_entries: int = 0
+    lost_share: float = 0.0
+
+
+class Searcher(Protocol):
+    """What can be asked."""
+
+    @property
+    def model(self) -> tuple[str | None, str | None]:
+        """(bundle, revision) that open what made the vectors; (None, None) is the one that comes with spladert."""
+
+    def search(self, encoder: SparseEncoder, question: str, *, top: int = 10, hybrid: bool = False) -> Answer:
+        """The best documents for a question.
+
+        Raises:
+            InputError: the question is empty or has no known token, or the encoder is not the index's model.
+            StoreError: the store refuses, or does not answer.
+        """
+
+
+class StoreSink(Sink, Protocol):
+    """A sink of a store.
+
+    Attributes:
+        report: what there is to say once the job has ended, a sentence each.
+    """
+
+    @property
+    def report(self) -> tuple[str, ...]: ...
+
+
+def open_sink(
+    url: StoreUrl,
+    connection: Connection,
+    encoder: SparseEncoder,
+    load: Load,
+    waiting: Callable[[str], object] = lambda reason: None,
+) -> AbstractContextManager[StoreSink]:
+    """The sink of a store.
+
+    Args:
+        waiting: called with the reason before each wait for a store that cannot take more just now.
+
+    Raises:
+        InputError: the URL or the connection cannot be taken, or the index is another model's.
+        StoreError: the store refuses, or does not answer.
+        DependencyError: its client is not installed.
+    """
+    opener = _function(STORES[url.scheme].sink)
+    opened: AbstractContextManager[StoreSink] = opener(url, connection, encoder, load, waiting=waiting)
+    return opened
+
+
+def open_searcher(url: StoreUrl, connection: Connection) -> AbstractContextManager[Searcher]:
+    """The searcher of a store; raises as `open_sink`."""
+    opened: AbstractContextManager[Searcher] = _function(STORES[url.scheme].searcher)(url, connection)
+    return opened
+
+
+def _function(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)

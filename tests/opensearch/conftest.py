@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+
+from spladert import SparseEncoder
+from support.opensearch_node import client_of, running_node
+
+
+@pytest.fixture(scope="session")
+def launcher(shared: Path) -> Path:
+    """What starts a node of one's own."""
+    path = shared / "opensearch" / "opensearch"
+    if not path.is_file():
+        pytest.skip(f"no OpenSearch at {path}; set SPLADERT_SHARED to the folder that has it")
+    return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    """`host:port` of one node for all tests: SPLADERT_OPENSEARCH_URL, else one that is started here."""
+    if url := os.environ.get("SPLADERT_OPENSEARCH_URL"):
+        yield urlsplit(url).netloc or url
+        return
+    launcher: Path = request.getfixturevalue("launcher")
+    with running_node(launcher, ["--pytorch"]) as node:
+        yield node.address
+
+
+@pytest.fixture(scope="session")
+def client(address: str) -> Any:
+    return client_of(address)
+
+
+@pytest.fixture
+def index(client: Any) -> Iterator[str]:
+    """A name for an index, which is deleted afterwards with what lies beside it."""
+    name = f"test-{uuid4().hex[:12]}"
+    yield name
+    client.indices.delete(index=f"{name}*,.{name}*", ignore_unavailable=True, expand_wildcards="all")
+
+
+@pytest.fixture(scope="session")
+def encoder() -> Iterator[SparseEncoder]:
+    """The model that comes with the package."""
+    with SparseEncoder.load(threads=1, spin=False) as loaded:
+        yield loaded

@@ -1,0 +1,167 @@
+"""Cuts: of long texts before they are tokenized, at lengths below the tokenizer's, at either side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from spladert import InputError
+from spladert.bundle import DEFAULT_BUNDLE
+from spladert.locality import depends_on_beginning
+from spladert.tokenizer import load_tokenizer, tokenize
+from support.checkpoints import LINES
+
+MOST = 6  # tokens of a text in these tests: 96 characters are looked at first
+
+pieces = st.one_of(
+    st.sampled_from(
+        [*LINES[0].split(), "fox", "[CLS]", "</s>", " ", "  ", "\n", "\u3000", "\t", "\x1c", "\u0301", "\x00"]
+    ),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
+)
+texts = st.lists(pieces, max_size=90).map("".join) | st.lists(pieces, max_size=90).map(" ".join)
+
+
+def trained(model: Any, trainer: Any, **parts: Any) -> str:
+    tokenizer = Tokenizer(model)
+    for name, part in parts.items():
+        setattr(tokenizer, name, part)
+    tokenizer.train_from_iterator(LINES, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 0), ("[SEP]", 1)]
+    )
+    return str(tokenizer.to_str())
+
+
+SPECIAL = ["[CLS]", "[SEP]", "[UNK]"]
+
+
+def byte_level() -> str:
+    trainer = trainers.BpeTrainer(
+        vocab_size=350,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    return trained(models.BPE(), trainer, pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False))
+
+
+def metaspace() -> str:
+    trainer = trainers.UnigramTrainer(vocab_size=120, special_tokens=SPECIAL, unk_token="[UNK]", show_progress=False)
+    parts = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    return trained(models.Unigram(), trainer, normalizer=normalizers.NFKC(), pre_tokenizer=parts)
+
+
+def lower_case() -> str:
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=SPECIAL, show_progress=False)
+    return trained(
+        models.WordPiece(unk_token="[UNK]"),
+        trainer,
+        normalizer=normalizers.BertNormalizer(),
+        pre_tokenizer=pre_tokenizers.BertPreTokenizer(),
+    )
+
+
+MAKERS = {
+    "shipped": lambda: (DEFAULT_BUNDLE / "tokenizer.json").read_text(encoding="utf-8"),
+    "byte level": byte_level,
+    "metaspace": metaspace,
+    "lower case": lower_case,
+}
+
+
+@pytest.fixture(scope="module", params=list(MAKERS))
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    return load_tokenizer(MAKERS[request.param](), MOST)
+
+
+@given(texts)
+@settings(max_examples=150, deadline=None)
+def test_the_beginning_of_a_long_text_gives_its_tokens(tokenizer: Tokenizer, text: str) -> None:
+    assert depends_on_beginning(tokenizer)
+    whole, beginning = tokenize(tokenizer, [text]), tokenize(tokenizer, [text], from_beginning=True)
+    assert beginning.input_ids == whole.input_ids
+    assert beginning.truncated.tolist() == whole.truncated.tolist()
+
+
+def test_real_texts_give_the_same(shared: Path) -> None:
+    """The card's tokenizer on texts of tens of thousands of characters, with and without line ends."""
+    folder = shared / "models" / "korean-neural-sparse-encoder"
+    tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"), 64)
+    assert depends_on_beginning(tokenizer)
+    lines = (shared / "data" / "sentences.txt").read_text(encoding="utf-8").splitlines()[:800]
+    long = ["\n".join(lines), " ".join(lines[::-1]), "".join(lines).replace(" ", ""), " " * 50_000 + lines[0]]
+    whole, beginning = tokenize(tokenizer, long), tokenize(tokenizer, long, from_beginning=True)
+    assert beginning.input_ids == whole.input_ids
+    assert beginning.truncated.tolist() == whole.truncated.tolist() == [True, True, True, False]
+
+
+def test_a_surrogate_behind_the_cut_is_told_too() -> None:
+    tokenizer = load_tokenizer(MAKERS["shipped"](), MOST)
+    with pytest.raises(InputError, match=r"text 1 has a lone surrogate \(U\+D800\) at character 5000"):
+        tokenize(tokenizer, ["fine", "word " * 1000 + "\ud800"], from_beginning=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalizer": normalizers.Replace(" ", "▁")},  # white space is gone before words are told apart
+        {"normalizer": normalizers.Sequence([normalizers.NFC(), normalizers.Strip()])},
+        {"pre_tokenizer": pre_tokenizers.Metaspace(split=False)},
+        {"pre_tokenizer": pre_tokenizers.Digits()},  # ends no word at a space
+        {"pre_tokenizer": pre_tokenizers.Split(" ", "merged_with_next")},
+        {"pre_tokenizer": None},
+    ],
+)
+def test_what_looks_across_is_tokenized_whole(change: dict[str, Any]) -> None:
+    tokenizer = Tokenizer.from_str(lower_case())
+    [(name, part)] = change.items()
+    if part is None:
+        content = json.loads(tokenizer.to_str()) | {name: None}
+        tokenizer = Tokenizer.from_str(json.dumps(content))
+    else:
+        setattr(tokenizer, name, part)
+    assert not depends_on_beginning(tokenizer)
+
+
+@pytest.mark.parametrize(
+    "token", [AddedToken("New York"), AddedToken("<a>", rstrip=True), AddedToken("<b>", lstrip=True)]
+)
+def test_a_token_that_reaches_across(token: AddedToken) -> None:
+    tokenizer = Tokenizer.from_str(lower_case())
+    tokenizer.add_tokens([AddedToken("   ")])
+    assert depends_on_beginning(tokenizer)
+    tokenizer.add_tokens([token])
+    assert not depends_on_beginning(tokenizer)
+
+
+@pytest.mark.parametrize("direction", ["left", "right"])
+@given(texts, st.integers(3, 20))
+@settings(max_examples=100, deadline=None)
+def test_a_shorter_cut_is_that_of_a_tokenizer_of_that_length(direction: str, text: str, length: int) -> None:
+    content = json.loads(lower_case_json)
+    content["truncation"] = {"direction": direction.title(), "max_length": 5, "strategy": "LongestFirst", "stride": 0}
+    source = json.dumps(content)
+    own, longer = load_tokenizer(source, length), load_tokenizer(source, 20)
+    expected, got = tokenize(own, [text]), tokenize(longer, [text], max_length=length)
+    assert got.input_ids == expected.input_ids
+    assert got.truncated.tolist() == expected.truncated.tolist()
+
+
+lower_case_json = lower_case()
+
+
+def test_a_cut_without_special_tokens() -> None:
+    tokenizer = load_tokenizer(lower_case_json, 20)
+    whole = tokenize(tokenizer, [LINES[0]], special_tokens=False)
+    cut = tokenize(tokenizer, [LINES[0]], special_tokens=False, max_length=4)
+    assert cut.input_ids == [whole.input_ids[0][:4]]
+    assert cut.truncated.tolist() == [True]
+    assert isinstance(cut.truncated, np.ndarray)
