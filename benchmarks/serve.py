@@ -1,8 +1,8 @@
 """What the server adds to a call of the library, and what it holds under load; the client is a process of its own.
 
-    python benchmarks/serve.py latency [--bundle B] [--requests 1000]
-    python benchmarks/serve.py load [--bundle B] [--seconds 20] [--texts 16] [--queue 64]
-    python benchmarks/serve.py memory [--requests 100000]
+    python -m benchmarks.serve latency [--bundle B] [--requests 1000]
+    python -m benchmarks.serve load [--bundle B] [--seconds 20] [--texts 16] [--queue 64]
+    python -m benchmarks.serve memory [--requests 100000]
 
 `latency` compares one text alone, over a connection that is kept open, with the library's call in another process and
 with an endpoint that does nothing, in turns. `load` finds the throughput at saturation (server and library each on one

@@ -36,7 +36,7 @@ def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     tiny_checkpoint: Path = request.getfixturevalue("tiny_checkpoint")
     from spladert_export import export
 
-    return export(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny", top_k=64)
+    return export(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny", top_k=64).path
 
 
 @pytest.fixture(scope="session")

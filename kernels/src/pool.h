@@ -45,7 +45,7 @@ class Pool {
   std::vector<Worker*> idle_;
 };
 
-// Physical cores this process may use.
+// Physical cores of the process's affinity mask.
 int default_threads();
 
 }  // namespace spladert

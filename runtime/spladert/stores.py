@@ -6,19 +6,18 @@ Nothing of a store is imported before one of its URLs is opened.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .errors import InputError
+from .files.sinks.base import Sink
 
 if TYPE_CHECKING:
     from .encoder import SparseEncoder
-    from .files.sinks.base import Sink
-    from .pruning import Pruning
 
 
 @dataclass(frozen=True)
@@ -113,13 +112,11 @@ class Load:
         input: name of the input, which tells one interrupted job from another.
         state: folder of what is needed to go on after an interruption; None is the user's state directory.
         alias: build a new index under the URL's name and point this alias at it when it is whole.
-        pruning: which entries of the vectors are kept, where they are pruned; for the index's own record.
     """
 
     input: str
     state: Path | None = None
     alias: str | None = None
-    pruning: Pruning | None = None
 
 
 def is_store_url(place: str) -> bool:
@@ -127,8 +124,11 @@ def is_store_url(place: str) -> bool:
     return "://" in place
 
 
-def parse_store_url(url: str) -> StoreUrl:
+def parse_store_url(url: str, *, named: bool = True) -> StoreUrl:
     """Read a store's URL.
+
+    Args:
+        named: whether it has to name an index; without, it may not.
 
     Raises:
         InputError: it is none, or of no known store, or holds a password, which would be seen by everyone who lists
@@ -150,29 +150,117 @@ def parse_store_url(url: str) -> StoreUrl:
             f"leave it out and set {scheme.upper()}_USERNAME and {scheme.upper()}_PASSWORD, or use a netrc file"
         )
     name = unquote(parts.path.strip("/"))
-    if not parts.hostname or not name or "/" in name:
-        raise InputError(f"{url} names no index; write {scheme_part}://HOST:PORT/INDEX")
+    if not parts.hostname or bool(name) != named or "/" in name:
+        wanted = f"{scheme_part}://HOST:PORT{'/INDEX' if named else ''}"
+        raise InputError(f"{url} names {'no index' if named else 'more than a host'}; write {wanted}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     return StoreUrl(scheme, bool(plus), parts.hostname, port or STORES[scheme].port, name, options)
 
 
+@dataclass(frozen=True)
+class Match:
+    """A token that a question and a document have in common.
+
+    Attributes:
+        token: its name.
+        query, document: its weights on both sides, as they are stored.
+    """
+
+    token: str
+    query: float
+    document: float
+
+    @property
+    def product(self) -> float:
+        """What it adds to the score."""
+        return self.query * self.document
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A document that was found.
+
+    Attributes:
+        id: its own.
+        score: the store's.
+        text: its text, "" where the store does not keep it.
+        matches: the tokens that made the score of the vectors, the one that adds most first.
+    """
+
+    id: str
+    score: float
+    text: str
+    matches: tuple[Match, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found for a question.
+
+    Attributes:
+        hits: the best first.
+        lost_entries: tokens of the question that the index has no number for, where tokens are renumbered.
+        lost_share: their share of the question's weight, 0 to 1.
+    """
+
+    hits: tuple[Hit, ...]
+    lost_entries: int = 0
+    lost_share: float = 0.0
+
+
+class Searcher(Protocol):
+    """What can be asked."""
+
+    @property
+    def model(self) -> tuple[str | None, str | None]:
+        """(bundle, revision) that open what made the vectors; (None, None) is the one that comes with spladert."""
+
+    def search(self, encoder: SparseEncoder, question: str, *, top: int = 10, hybrid: bool = False) -> Answer:
+        """The best documents for a question.
+
+        Raises:
+            InputError: the question is empty or has no known token, or the encoder is not the index's model.
+            StoreError: the store refuses, or does not answer.
+        """
+
+
+class StoreSink(Sink, Protocol):
+    """A sink of a store.
+
+    Attributes:
+        report: what there is to say once the job has ended, a sentence each.
+    """
+
+    @property
+    def report(self) -> tuple[str, ...]: ...
+
+
 def open_sink(
-    url: StoreUrl, connection: Connection, encoder: SparseEncoder, load: Load
-) -> AbstractContextManager[Sink]:
+    url: StoreUrl,
+    connection: Connection,
+    encoder: SparseEncoder,
+    load: Load,
+    waiting: Callable[[str], object] = lambda reason: None,
+) -> AbstractContextManager[StoreSink]:
     """The sink of a store.
+
+    Args:
+        waiting: called with the reason before each wait for a store that cannot take more just now.
 
     Raises:
         InputError: the URL or the connection cannot be taken, or the index is another model's.
         StoreError: the store refuses, or does not answer.
         DependencyError: its client is not installed.
     """
-    opened: AbstractContextManager[Sink] = _function(STORES[url.scheme].sink)(url, connection, encoder, load)
+    opener = _function(STORES[url.scheme].sink)
+    opened: AbstractContextManager[StoreSink] = opener(url, connection, encoder, load, waiting=waiting)
     return opened
 
 
-def open_searcher(url: StoreUrl, connection: Connection) -> Any:
+def open_searcher(url: StoreUrl, connection: Connection) -> AbstractContextManager[Searcher]:
     """The searcher of a store; raises as `open_sink`."""
-    return _function(STORES[url.scheme].searcher)(url, connection)
+    opened: AbstractContextManager[Searcher] = _function(STORES[url.scheme].searcher)(url, connection)
+    return opened
 
 
 def _function(path: str) -> Any:

@@ -23,13 +23,13 @@ def launcher(shared: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
     """`host:port` of one node for all tests: SPLADERT_OPENSEARCH_URL, else one that is started here."""
     if url := os.environ.get("SPLADERT_OPENSEARCH_URL"):
         yield urlsplit(url).netloc or url
         return
     launcher: Path = request.getfixturevalue("launcher")
-    with running_node(launcher, tmp_path_factory.mktemp("opensearch"), ["--pytorch"]) as node:
+    with running_node(launcher, ["--pytorch"]) as node:
         yield node.address
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 START_SECONDS = 180
@@ -89,14 +90,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_node(launcher: Path, folder: Path, settings: Sequence[str] = ()) -> Iterator[Node]:
-    folder.mkdir(parents=True, exist_ok=True)
-    node = Node(launcher, folder / "data", free_port(), tuple(settings), folder / "node.log")
-    try:
-        node.start()
-        yield node
-    finally:
-        node.stop()
+def running_node(launcher: Path, settings: Sequence[str] = ()) -> Iterator[Node]:
+    with TemporaryDirectory(prefix="opensearch-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)  # the launcher gives up root, and has to reach its data
+        node = Node(launcher, folder / "data", free_port(), tuple(settings), folder / "node.log")
+        try:
+            node.start()
+            yield node
+        finally:
+            node.stop()
 
 
 def client_of(address: str) -> Any:

@@ -41,7 +41,8 @@ class Checkpoint:
 
     Attributes:
         head: what is computed from its logits.
-        prompts: what goes before a text, by its side: "query", "document", or "default" for neither.
+        prompts: what goes before a text, by its side: "query", "document", or "default" for neither; empty where
+            nothing does.
         lengths: how many tokens a text may have.
         top_k: the most entries of a vector that the checkpoint itself gives; None is all.
     """
@@ -117,8 +118,9 @@ def load_checkpoint(
     """
     files = CheckpointFiles.at(source, revision)
     recipe = read_recipe(files)
-    refuse_files(files, recipe.subfolder)
-    where = {"revision": revision, "subfolder": recipe.subfolder, "trust_remote_code": False}
+    refuse_files(files, recipe)
+    commit = files.commit(recipe.file("config.json"))
+    where = {"revision": commit, "subfolder": recipe.subfolder, "trust_remote_code": False}
     with _quiet_transformers():
         model, report = _load_model(source, where)
         try:
@@ -126,7 +128,7 @@ def load_checkpoint(
         except Exception as error:
             raise ExportError(f"{source} has no tokenizer that loads: {first_lines(error)}") from error
     refuse_weights(source, model, report)
-    refuse_tokenizer(files, recipe.subfolder, tokenizer, with_types=recipe.of_sentence_transformers)
+    refuse_tokenizer(files, recipe, tokenizer)
     refuse_behaviour(source, model)
     refuse_vocabulary(source, model, tokenizer)
     tokenizer.padding_side = "right"  # the graph's batches are padded there; a text's vector does not depend on it
@@ -144,7 +146,7 @@ def load_checkpoint(
         model,
         tokenizer,
         source,
-        revision or getattr(model.config, "_commit_hash", None),
+        commit,
         head=recipe.head,
         prompts=recipe.prompts,
         lengths=lengths,

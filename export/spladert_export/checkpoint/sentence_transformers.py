@@ -54,6 +54,10 @@ class Recipe:
     top_k: int | None = None
     lower_case: bool = False
 
+    def file(self, name: str) -> str:
+        """The path of a file in the checkpoint."""
+        return _inside(self.subfolder, name)
+
 
 @dataclass(frozen=True)
 class Module:
@@ -63,7 +67,12 @@ class Module:
     folder: str
 
     def file(self, name: str) -> str:
-        return f"{self.folder}/{name}" if self.folder else name
+        """The path of a file in the checkpoint."""
+        return _inside(self.folder, name)
+
+
+def _inside(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 @dataclass(frozen=True)
@@ -213,8 +222,8 @@ def _transformer_settings(files: CheckpointFiles, module: Module) -> Settings:
 def _prompts(model: Settings) -> dict[str, str]:
     """What goes before a text, by its side, as `encode_query`, `encode_document` and `encode` resolve it.
 
-    Sides without a prompt are left out. `default_prompt_name` is for `encode` alone: the other two fall back to no
-    prompt (sentence-transformers 6).
+    Empty where no side has one. `default_prompt_name` is for `encode` alone: the other two sides fall back to no prompt
+    (sentence-transformers 6).
     """
     named = model.values.get("prompts") or {}
     if not isinstance(named, dict) or not all(isinstance(text, str | None) for text in named.values()):
@@ -222,5 +231,5 @@ def _prompts(model: Settings) -> dict[str, str]:
     default = model.values.get("default_prompt_name")
     if default is not None and default not in (*named, "query", "document"):
         raise model.error("default_prompt_name", f"the prompts are {', '.join(named) or 'none'}")
-    sides = {"query": "query", "document": "document", "default": default}
-    return {side: text for side, name in sides.items() if (text := named.get(name))}
+    prompts = {"query": named.get("query"), "document": named.get("document"), "default": named.get(default)}
+    return {side: text or "" for side, text in prompts.items()} if any(prompts.values()) else {}

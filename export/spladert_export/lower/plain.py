@@ -22,10 +22,10 @@ def lower_to_plain(model: ir.Model) -> dict[str, int]:
     changed = {"attention": 0, "rotary": 0}
     for node in list(graph):
         if node.op_type == "Attention":
-            _attention(graph, node)
+            expand_attention(graph, node)
             changed["attention"] += 1
         elif node.op_type == "RotaryEmbedding":
-            _rotary(graph, node)
+            expand_rotary(graph, node)
             changed["rotary"] += 1
     model.opset_imports.pop("com.microsoft", None)
     model.opset_imports[""] = OPSET
@@ -33,7 +33,7 @@ def lower_to_plain(model: ir.Model) -> dict[str, int]:
     return changed
 
 
-def _attention(graph: ir.Graph, node: ir.Node) -> None:
+def expand_attention(graph: ir.Graph, node: ir.Node) -> None:
     """Softmax(scale * Q K^T + bias) V; the scale comes first, so that fp16 products have the most room."""
     query, key, value, *bias = node.inputs  # [B, S, N * D] each, the bias [B, 1, S, S]
     heads = node.attributes.get_int("q_num_heads")
@@ -62,7 +62,7 @@ def _attention(graph: ir.Graph, node: ir.Node) -> None:
     replace_node(graph, node, [*nodes, weights, mixed, together, ir.node("Reshape", [together.outputs[0], merge])])
 
 
-def _rotary(graph: ir.Graph, node: ir.Node) -> None:
+def expand_rotary(graph: ir.Graph, node: ir.Node) -> None:
     """x * cos + swap_halves(x) * [-sin, sin], with the tables of com.microsoft RotaryEmbedding, not interleaved."""
     x, _, cosines, sines = node.inputs  # [B, S, N * D], tables [L, D / 2]
     assert x is not None

@@ -27,7 +27,6 @@ CHECK_TEXTS = (
 )
 LONG_TEXT = "길이가 한도를 넘는 글은 잘린다. beyond the limit a text is cut. "  # 12 words, so at least as many tokens
 BATCH = 32  # texts that are compared at a time: pairs of them give dot products
-PYTORCH_BATCH = 8  # texts of one batch in PyTorch, whose logits take 13 MB a text of 64 tokens and 50,000 ids
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,6 @@ def reference_batches(
     texts: Sequence[str],
     *,
     batch: int = BATCH,
-    pytorch_batch: int = PYTORCH_BATCH,
 ) -> Iterator[ReferenceBatch]:
     """PyTorch's weights of the texts, shortest first, `batch` texts at a time.
 
@@ -75,15 +73,13 @@ def reference_batches(
     ordered = sorted(texts, key=len)
     for start in range(0, len(ordered), batch):
         part = ordered[start : start + batch]
+        prompt = checkpoint.prompts.get("default", "")
+        weights = encode_reference(checkpoint, part, manifest.max_length, prompt=prompt)
+        weights[:, list(manifest.excluded_token_ids)] = 0
         entries = []
-        for first in range(0, len(part), pytorch_batch):
-            inputs = part[first : first + pytorch_batch]
-            prompt = checkpoint.prompts.get("default", "")
-            weights = encode_reference(checkpoint, inputs, manifest.max_length, prompt=prompt)
-            weights[:, list(manifest.excluded_token_ids)] = 0
-            for row in weights.numpy():
-                (ids,) = row.nonzero()  # what is not a number stays
-                entries.append((ids, row[ids]))
+        for row in weights.numpy():
+            (ids,) = row.nonzero()  # what is not a number stays
+            entries.append((ids, row[ids]))
         yield ReferenceBatch(tuple(part), tuple(entries), manifest.vocabulary_size)
 
 
@@ -105,12 +101,11 @@ def measure(encoder: SparseEncoder, reference: Iterable[ReferenceBatch]) -> Fide
 def check_fp32(encoder: SparseEncoder, checkpoint: Checkpoint, limit: float) -> Fidelity:
     """Compare on `CHECK_TEXTS` and one that is cut, in one padded batch and one by one; the worse report is returned.
 
-    PyTorch sees the texts one by one, as in the model card.
-
     Raises:
         ExportError: a weight differs by more than `limit`, or there are none to compare.
     """
-    [reference] = reference_batches(checkpoint, encoder.manifest, CHECK_TEXTS, batch=len(CHECK_TEXTS), pytorch_batch=1)
+    texts = (*CHECK_TEXTS, LONG_TEXT * (encoder.manifest.max_length // len(LONG_TEXT.split()) + 1))
+    [reference] = reference_batches(checkpoint, encoder.manifest, texts, batch=len(texts))
     together: Sequence[SparseVector] = encoder.encode(reference.texts)
     alone = [encoder.encode(text) for text in reference.texts]
     reports = [compare([(vectors, reference.weights())], encoder.manifest.top_k) for vectors in (together, alone)]

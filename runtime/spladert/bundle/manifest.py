@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar, cast
 
 from ..errors import BundleError
+from ..json_text import parse_json
 
 SCHEMA_VERSION = 2
 # Entries of `requires` that this reader acts on: a prompt, a length for each side, a table of query weights.
@@ -97,7 +98,7 @@ class Manifest:
                 the wrong type.
         """
         try:
-            raw = json.loads(text)
+            raw = parse_json(text)
         except ValueError as error:
             raise BundleError(
                 f"{where} is not valid JSON ({error}): it is truncated or altered; export it again"

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,7 @@ from ..files import (
     Job,
     Record,
     RunOptions,
+    Sink,
     Summary,
     Vocabulary,
     encode_records,
@@ -27,7 +29,9 @@ from ..files import (
 )
 from ..files.readers import INPUT_FORMATS
 from ..files.sinks import FORMATS
-from .options import Runtime, runtime_options, stderr_console
+from ..pruning import Pruning
+from ..stores import Connection, Load, is_store_url, open_sink, parse_store_url
+from .options import Runtime, connection_options, runtime_options, stderr_console
 from .show import show_vectors, truncation
 
 if TYPE_CHECKING:
@@ -66,7 +70,8 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
     "--output",
     default="-",
     metavar="WHERE",
-    help="A file, whose ending is its format; a folder, or NAME/, for parts; a pipe or device; - is standard output. "
+    help="A file, whose ending is its format; a folder, or NAME/, for parts; a pipe or device; - is standard output; "
+    "or a store, opensearch://HOST:PORT/INDEX?field=NAME. "
     "An interrupted run goes on where it stopped when called again. [default: -]",
 )
 @click.option(
@@ -78,7 +83,20 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, or a folder's parts.")
 @click.option("--tokens", is_flag=True, help='Write tokens, not ids; in JSONL as {"id", "vector": {token: weight}}.')
 @click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="Keep the K heaviest entries. [default: all]")
+@click.option(
+    "--prune",
+    metavar="KIND:VALUE",
+    help="Leave out light entries: top_k:100, max_ratio:0.1, abs_value:0.2 or alpha_mass:0.9. [default: none]",
+)
 @click.option("--skip-errors", is_flag=True, help="Write bad lines to WHERE.errors.jsonl and go on.")
+@click.option("--alias", metavar="NAME", help="Store: build a new index, and point NAME at it when it is whole.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Store: what is needed to go on after a stop. [default: spladert in the user's state directory]",
+)
+@connection_options
 @runtime_options
 def encode_command(
     texts: tuple[str, ...],
@@ -92,7 +110,11 @@ def encode_command(
     overwrite: bool,
     tokens: bool,
     top_k: int | None,
+    prune: str | None,
     skip_errors: bool,
+    alias: str | None,
+    state: Path | None,
+    connection: Connection,
     runtime: Runtime,
 ) -> None:
     """Encode TEXTs, or the texts of a file, into sparse vectors.
@@ -113,6 +135,25 @@ def encode_command(
         with runtime.load(model) as encoder:
             show_vectors(encoder, texts, top_k)
         return
+    pruning = None if prune is None else Pruning.parse(prune)
+    fields = Fields(text_fields, id_field)
+    if is_store_url(output):
+        if output_format is not None or tokens or overwrite:
+            raise click.UsageError("--format, --tokens and --overwrite are for files: leave them out for a store")
+        load = Load(_input_name(input_path), state, alias)
+        url = parse_store_url(output)
+        with (
+            _records(texts, input_path, input_format, fields) as (records, source),
+            runtime.load(model) as encoder,
+            open_sink(url, connection, encoder, load, _report_waiting) as sink,
+        ):
+            job = Job.of(encoder, format=url.scheme, top_k=top_k, side="document", prune=pruning)
+            _encode(encoder, records, source, sink, job, RunOptions(runtime.batch_size, skip_errors))
+            for sentence in sink.report:
+                click.echo(sentence, err=True)
+        return
+    if alias is not None or state is not None or connection != Connection():
+        raise click.UsageError("--alias, --state and how to reach a store are for stores: leave them out for a file")
     destination = Destination.of(output, output_format, overwrite=overwrite)
     made = FORMATS[destination.format]
     if tokens and not made.holds_tokens:
@@ -121,13 +162,15 @@ def encode_command(
         raise click.UsageError("--input and --output are the same file")
     made.require()
     with (
-        _records(texts, input_path, input_format, Fields(text_fields, id_field)) as (records, source),
+        _records(texts, input_path, input_format, fields) as (records, source),
         runtime.load(model) as encoder,
+        destination.open(Vocabulary.of(encoder, tokens=tokens), _report_skipped) as sink,
     ):
-        job = Job.of(encoder, format=destination.format, top_k=top_k, tokens=tokens)
+        job = Job.of(encoder, format=destination.format, top_k=top_k, tokens=tokens, prune=pruning)
         live = source is not None and source.live and destination.place is None
         options = RunOptions(runtime.batch_size, skip_errors, patience=PATIENCE if live else None)
-        _encode(encoder, records, source, destination, job, options)
+        skipped = destination.place.errors if destination.place is not None else "above"
+        _encode(encoder, records, source, sink, job, options, skipped)
 
 
 @contextmanager
@@ -147,31 +190,34 @@ def _encode(
     encoder: SparseEncoder,
     records: Iterator[Record | BadRecord],
     source: InputFile | None,
-    destination: Destination,
+    sink: Sink,
     job: Job,
     options: RunOptions,
+    skipped: Path | str | None = None,
 ) -> None:
-    vocabulary = Vocabulary.of(encoder, tokens=job.tokens)
+    """Run the job and say what it did; `skipped` is where bad lines went, None if the sink says so itself."""
     started = time.perf_counter()
-    with destination.open(vocabulary, _report_skipped) as sink:
-        try:
-            if source is None:
-                summary = encode_records(encoder, records, sink, job, options)
-                if summary.truncated:
-                    click.echo(truncation(summary.truncated, encoder), err=True)
-                return
-            with _progress(source) as advance:
-                summary = encode_records(
-                    encoder, records, sink, job, options, position=source.position, advance=advance
-                )
-        except KeyboardInterrupt:
-            if sink.checkpoint is not None and sink.checkpoint.exists():
-                click.echo(f"what is done is kept in {sink.checkpoint}: the same command goes on from there", err=True)
-            raise
-    _report(summary, time.perf_counter() - started, encoder, destination)
+    try:
+        if source is None:
+            summary = encode_records(encoder, records, sink, job, options)
+            if summary.truncated:
+                click.echo(truncation(summary.truncated, encoder), err=True)
+            return
+        with _progress(source) as advance:
+            summary = encode_records(encoder, records, sink, job, options, position=source.position, advance=advance)
+    except KeyboardInterrupt:
+        if sink.checkpoint is not None and sink.checkpoint.exists():
+            click.echo(f"what is done is kept in {sink.checkpoint}: the same command goes on from there", err=True)
+        raise
+    _report(summary, time.perf_counter() - started, encoder, skipped)
 
 
-def _report(summary: Summary, seconds: float, encoder: SparseEncoder, destination: Destination) -> None:
+def _input_name(input_path: str | None) -> str:
+    """What tells this input from others in the state of a job."""
+    return str(Path(input_path).resolve()) if input_path not in (None, "-") else str(input_path)
+
+
+def _report(summary: Summary, seconds: float, encoder: SparseEncoder, skipped: Path | str | None) -> None:
     done_now = summary.texts + summary.errors - summary.resumed
     line = f"{summary.texts:,} texts"
     if summary.resumed:
@@ -181,14 +227,17 @@ def _report(summary: Summary, seconds: float, encoder: SparseEncoder, destinatio
     )
     if summary.truncated:
         line += f"; {truncation(summary.truncated, encoder)}"
-    if summary.errors:
-        where = destination.place.errors if destination.place is not None else "above"
-        line += f"; {summary.errors:,} bad lines skipped, see {where}"
+    if summary.errors and skipped is not None:
+        line += f"; {summary.errors:,} bad lines skipped, see {skipped}"
     click.echo(line, err=True)
 
 
 def _report_skipped(record: BadRecord) -> None:
     click.echo(f"skipped line {record.line}: {record.error}", err=True)
+
+
+def _report_waiting(reason: str) -> None:
+    click.echo(f"waiting, then trying again: {reason}", err=True)
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..json_text import parse_json
 
 QRELS = ("qrels.tsv", "qrels/test.tsv")
 
@@ -89,7 +89,7 @@ def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """
     for where, line in read_lines(path):
         try:
-            value = json.loads(line)
+            value = parse_json(line)
         except ValueError as error:
             raise InputError(f"{where}: not valid JSON: {error}") from None
         if not isinstance(value, dict):
@@ -117,8 +117,11 @@ def _qrels(path: Path) -> Iterator[tuple[str, str, int]]:
         columns = line.split("\t")
         if position == 0 and columns[-1] == "score":
             continue
-        if len(columns) != 3 or not columns[2].strip().lstrip("-").isdecimal():
+        try:
+            query_id, document_id, score = columns
+            relevance = int(score)
+        except ValueError:
             raise InputError(
                 f"{where}: needs three columns with tabs between, query-id, corpus-id and an integer score"
-            )
-        yield columns[0], columns[1], int(columns[2])
+            ) from None
+        yield query_id, document_id, relevance

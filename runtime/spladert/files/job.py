@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..encoder import SparseEncoder
+from ..pruning import Pruning
+from ..tokenizer import Side
 from .records import BadRecord, Record
 
 
@@ -32,6 +34,8 @@ class Job:
         top_k: entries kept of each vector, None all.
         format: name of the output's format.
         tokens: whether tokens are written instead of their ids.
+        side: which side of a search the texts are, where the model tells them apart.
+        prune: which entries of the vectors are kept, None all.
         chunk: where the input is cut; a text's neighbours are in its vector's last digits.
     """
 
@@ -42,6 +46,8 @@ class Job:
     top_k: int | None
     format: str
     tokens: bool
+    side: Side | None = None
+    prune: Pruning | None = None
     chunk: ChunkLimits = field(default_factory=ChunkLimits)
 
     @classmethod
@@ -52,6 +58,8 @@ class Job:
         format: str,
         top_k: int | None = None,
         tokens: bool = False,
+        side: Side | None = None,
+        prune: Pruning | None = None,
         chunk: ChunkLimits | None = None,
     ) -> Job:
         graph, *data = encoder.variant.files
@@ -63,6 +71,8 @@ class Job:
             top_k=top_k,
             format=format,
             tokens=tokens,
+            side=side,
+            prune=prune,
             chunk=chunk or ChunkLimits(),
         )
 

@@ -86,9 +86,9 @@ def _encode(
     encoder: SparseEncoder, chunks: ChunkReader, job: Job, options: RunOptions
 ) -> Iterator[tuple[Chunk, SparseVectors]]:
     for chunk in chunks:
-        tokenized = encoder.tokenize_batch([record.text for record in chunk.good])
-        results = encoder.run(tokenized.input_ids, batch_size=options.batch_size)
-        yield chunk, encoder.assemble(chunks.until_stopped(results), tokenized, job.top_k)
+        tokenized = encoder.tokenize_batch([record.text for record in chunk.good], side=job.side)
+        results = encoder.run(tokenized.input_ids, side=job.side, batch_size=options.batch_size)
+        yield chunk, encoder.assemble(chunks.until_stopped(results), tokenized, job.top_k, job.prune)
 
 
 def _bad_record_error(record: BadRecord) -> InputError:

@@ -1,10 +1,11 @@
-"""The client of a cluster: TLS, who asks, and what its errors mean. Credentials come from the environment or a netrc."""
+"""The client of a cluster: TLS, who asks (by the environment or a netrc), and what its errors mean."""
 
 from __future__ import annotations
 
 import logging
 import netrc
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,12 +43,7 @@ def connect(url: StoreUrl, connection: Connection, environment: Mapping[str, str
     return OpenSearch(
         hosts=[{"host": url.host, "port": url.port}],
         use_ssl=url.tls,
-        verify_certs=url.tls and not connection.insecure,
-        ssl_show_warn=False,
-        ssl_assert_hostname=False if connection.insecure else None,
-        ca_certs=_path(connection.ca),
-        client_cert=_path(connection.client_cert),
-        client_key=_path(connection.client_key),
+        ssl_context=_tls(connection) if url.tls else None,
         http_auth=_signer(url, connection.aws) if connection.aws else _login(url, environment),
         timeout=connection.timeout,
         max_retries=0,  # retried where it is known what may be sent twice
@@ -74,8 +70,20 @@ def _check_tls(url: StoreUrl, connection: Connection) -> None:
             raise InputError(f"{name}: {path} is not a file")
 
 
-def _path(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+def _tls(connection: Connection) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=connection.ca)
+        if connection.client_cert is not None:
+            context.load_cert_chain(connection.client_cert, connection.client_key, password=_no_password)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise InputError(f"--ca, --client-cert or --client-key cannot be read as PEM: {error}") from None
+    if connection.insecure:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key asks for a password; give one without")
 
 
 def _login(url: StoreUrl, environment: Mapping[str, str]) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -45,8 +46,8 @@ class Target:
     spelling: str | None = None
     text_field: str = "text"
     analyzer: str | None = None
-    settings: Mapping[str, int] = field(default_factory=dict)
-    parameters: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    parameters: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, url: StoreUrl) -> Target:

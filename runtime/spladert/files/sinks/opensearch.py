@@ -114,7 +114,7 @@ class OpenSearchSink:
                 alias is there already, where a new one is to be built.
             StoreError: the cluster refuses, or does not answer.
         """
-        load = {"alias": self._load.alias, "pruning": str(self._load.pruning), "target": asdict(self._target)}
+        load = {"alias": self._load.alias, "target": asdict(self._target)}
         self._facts = json.loads(json.dumps({**job.facts(), **load}))
         saved = self._spool.saved()
         with explained(self._url):

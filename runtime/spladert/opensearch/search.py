@@ -1,0 +1,120 @@
+"""Searching an index: a question's vector against the documents', and which tokens made each score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..encoder import SparseEncoder
+from ..errors import InputError
+from ..stores import Answer, Connection, Hit, Match, StoreUrl
+from ..vectors import SparseVector
+from .client import connect, explained
+from .entries import query_tokens
+from .keys import Keys, loss_of
+from .meta import FieldMeta
+from .query import hybrid_body, query_clause
+from .target import Target, keys_for, read_field
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+
+@contextmanager
+def open_opensearch_searcher(url: StoreUrl, connection: Connection) -> Iterator[OpenSearchSearcher]:
+    """The searcher of a URL, see `spladert.stores.open_searcher`."""
+    target = Target.of(url)
+    client = connect(url, connection)
+    try:
+        with explained(url):
+            found = read_field(client, url, target)
+        if found is None:
+            raise InputError(f"there is no index {url}; fill it with spladert encode --input FILE --output '{url}'")
+        index, meta, kind = found
+        if meta is None:
+            fields = "nothing in it was made by spladert" if kind is None else f"its {kind} is of unknown origin"
+            raise InputError(f"{url} has no field {target.field!r} of spladert's: {fields}; name another with ?field=")
+        yield OpenSearchSearcher(client, url, target.field, index, meta)
+    finally:
+        client.close()
+
+
+@dataclass(frozen=True)
+class OpenSearchSearcher:
+    """A field of an index that can be asked.
+
+    Attributes:
+        field: its name.
+        index: the index's own name.
+        meta: what made it.
+    """
+
+    client: OpenSearch
+    url: StoreUrl
+    field: str
+    index: str
+    meta: FieldMeta
+
+    @property
+    def model(self) -> tuple[str | None, str | None]:
+        """(bundle, revision) that open what made the index."""
+        return self.meta.bundle, self.meta.revision
+
+    def search(self, encoder: SparseEncoder, question: str, *, top: int = 10, hybrid: bool = False) -> Answer:
+        """The best documents for a question.
+
+        Args:
+            encoder: over the bundle that made the index; another variant of it may ask.
+            question: any text.
+            top: hits wanted, at most.
+            hybrid: blend with BM25 over the text's field.
+
+        Raises:
+            InputError: the question is empty or has no token that the index knows, or the encoder is another model.
+            StoreError: the cluster refuses, or does not answer.
+        """
+        if not question.strip():
+            raise InputError("the question is empty; ask something")
+        with explained(self.url):
+            keys = keys_for(self.client, self.index, self.meta, encoder.bundle)
+            self.meta.check(FieldMeta.of(encoder.bundle, keys, self.meta.kind), f"field {self.field!r} of {self.url}")
+            vector = encoder.encode_query(question)
+            found = self._ask(question, vector, keys, top, hybrid)
+        weights = query_tokens(vector, keys)
+        names = dict(zip(keys.spell(vector), encoder.tokens[vector.indices].tolist(), strict=True))
+        hits = tuple(self._hit(hit, weights, names) for hit in found)
+        loss = loss_of(keys, vector)
+        return Answer(hits, lost_entries=loss.entries, lost_share=loss.share)
+
+    def _ask(self, question: str, vector: SparseVector, keys: Keys, top: int, hybrid: bool) -> list[dict[str, Any]]:
+        from opensearchpy.exceptions import RequestError
+
+        try:
+            body = self._body(question, vector, keys, top, hybrid, plugin=True)
+            answer = self.client.search(index=self.index, body=body)
+        except RequestError as error:
+            if hybrid or "unknown query [neural_sparse]" not in str(error):
+                raise
+            body = self._body(question, vector, keys, top, hybrid, plugin=False)
+            answer = self.client.search(index=self.index, body=body)
+        hits: list[dict[str, Any]] = answer["hits"]["hits"]
+        return hits
+
+    def _body(
+        self, question: str, vector: SparseVector, keys: Keys, top: int, hybrid: bool, *, plugin: bool
+    ) -> dict[str, Any]:
+        kind: Any = self.meta.kind
+        clause = query_clause(vector, self.field, kind, keys, plugin=plugin, top=top)
+        body: dict[str, Any] = {"size": top, "query": clause}
+        if hybrid:
+            body = hybrid_body(question, clause, text_field=self.meta.text_field, top=top)
+        return {**body, "_source": [self.meta.text_field, self.field]}
+
+    def _hit(self, hit: Mapping[str, Any], weights: Mapping[str, float], names: Mapping[str | None, str]) -> Hit:
+        source = hit.get("_source", {})
+        stored: Mapping[str, float] = source.get(self.field) or {}
+        matches = [Match(names[key], weights[key], float(stored[key])) for key in weights if key in stored]
+        matches.sort(key=lambda match: -match.product)
+        return Hit(str(hit["_id"]), float(hit["_score"]), str(source.get(self.meta.text_field, "")), tuple(matches))

@@ -1,0 +1,192 @@
+"""The model inside OpenSearch: the zip, and what a real node with the ML plugin makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from spladert import SparseEncoder
+from spladert.bundle import open_bundle
+from spladert.cli import main
+from spladert.errors import SpladertError
+from spladert.opensearch import document_tokens, index_body, keys_of, query_body
+from spladert.opensearch.ml import ask_model, deploy_model, ingest_pipeline, register_model
+from support.opensearch_node import client_of, running_node
+
+pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
+import onnx
+import onnxruntime
+
+from spladert_export.package.opensearch_ml import MlPackage, package_for_opensearch
+
+TEXTS = ["당뇨병 치료", "오늘 서울의 날씨는 맑다. " * 20, "3.14는 원주율이다.", "A tree", "?"]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> MlPackage:
+    """The model that comes with spladert, int8."""
+    return package_for_opensearch(open_bundle(), tmp_path_factory.mktemp("package") / "model.zip")
+
+
+def unpacked(path: Path, folder: Path) -> tuple[Path, Path]:
+    """(graph, tokenizer) of a zip that has nothing else."""
+    with zipfile.ZipFile(path) as archive:
+        graph, tokenizer = sorted(archive.namelist(), key=lambda name: name == "tokenizer.json")
+        assert archive.namelist() == ["tokenizer.json", graph]
+        archive.extractall(folder)
+    return folder / graph, folder / tokenizer
+
+
+def dense(vectors: Any) -> np.ndarray:
+    rows: np.ndarray = vectors.to_scipy().toarray()
+    return rows
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_the_graph_is_old_dense_and_gives_the_bundles_vectors(
+    package: MlPackage, tiny_bundle: Path, tmp_path: Path, precision: str
+) -> None:
+    bundle = open_bundle(None if precision == "int8" else tiny_bundle)
+    if precision == "fp32":
+        package = package_for_opensearch(bundle, tmp_path / "fp32.zip")
+    assert package.variant == f"cpu-{precision}"
+    graph, tokenizer = unpacked(package.path, tmp_path / "zip")
+    model = onnx.load(graph)
+    assert model.ir_version <= 9
+    assert {entry.domain: entry.version for entry in model.opset_import}[""] <= 19
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert [value.name for value in model.graph.input] == ["input1.input_ids", "input1.attention_mask"]
+    limits = json.loads(tokenizer.read_text(encoding="utf-8"))["truncation"]
+    assert limits["max_length"] == bundle.manifest.max_length
+    session = onnxruntime.InferenceSession(graph)
+    with SparseEncoder.from_bundle(bundle) as encoder:
+        expected = dense(encoder.encode(TEXTS))
+        ids = encoder.tokenize_batch(TEXTS).input_ids
+    width = max(map(len, ids))
+    feed = {
+        "input1.input_ids": np.array([row + [0] * (width - len(row)) for row in ids]),
+        "input1.attention_mask": np.array([[1] * len(row) + [0] * (width - len(row)) for row in ids]),
+    }
+    (weights,) = session.run(None, feed)
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights, expected, atol=1e-5)
+    assert ((weights > 0).sum(axis=1) <= bundle.manifest.top_k).all()
+
+
+def test_the_registration_is_of_the_zip_and_the_zip_of_the_bundle(package: MlPackage, tmp_path: Path) -> None:
+    content = package.path.read_bytes()
+    written = json.loads(package.path.with_name("model.zip.json").read_text(encoding="utf-8"))
+    assert written == package.registration
+    assert written["model_content_size_in_bytes"] == len(content)
+    assert written["model_content_hash_value"] == hashlib.sha256(content).hexdigest()
+    assert written["total_chunks"] == -(-len(content) // 10_000_000)
+    again = package_for_opensearch(open_bundle(), tmp_path / "again.zip", name="mine")
+    assert again.path.read_bytes() == content
+    assert again.registration["name"] == "mine"
+
+
+def test_a_variant_that_the_plugin_cannot_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpladertError, match=r"the bundle has cpu-int8, not fp32; export one"):
+        package_for_opensearch(open_bundle(), tmp_path / "a.zip", variant="fp32")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def model_id(client: Any, package: MlPackage) -> Iterator[str]:
+    """The model in the node, deployed."""
+    plugins = client.cat.plugins(format="json")
+    if not any(plugin["component"] == "opensearch-ml" for plugin in plugins):
+        pytest.skip("the node has no ML plugin")
+    registered = register_model(client, package.path, package.registration)
+    deploy_model(client, registered)
+    yield registered
+    remove_model(client, registered)
+
+
+def remove_model(client: Any, model_id: str) -> None:
+    client.transport.perform_request("POST", f"/_plugins/_ml/models/{model_id}/_undeploy")
+    client.transport.perform_request("DELETE", f"/_plugins/_ml/models/{model_id}")
+
+
+def assert_same(answers: list[dict[str, float]], encoder: SparseEncoder, texts: list[str]) -> None:
+    for answer, vector in zip(answers, encoder.encode_document(texts), strict=True):
+        assert answer == pytest.approx(encoder.to_tokens(vector), abs=1e-4)
+
+
+def test_the_model_inside_answers_as_the_bundle(client: Any, model_id: str, encoder: SparseEncoder) -> None:
+    assert_same(ask_model(client, model_id, TEXTS), encoder, TEXTS)
+
+
+def test_documents_and_questions_by_the_model_inside_rank_as_the_bundles_own(
+    client: Any, index: str, model_id: str, encoder: SparseEncoder, shared: Path
+) -> None:
+    folder = shared / "data" / "tydi_retrieval"
+    lines = (folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:60]
+    texts = {each["_id"]: each["text"] for each in map(json.loads, lines)}
+    questions = (folder / "queries.jsonl").read_text(encoding="utf-8").splitlines()[:20]
+    inside, outside = f"{index}-inside", f"{index}-outside"
+    keys = keys_of(encoder.bundle)
+    client.ingest.put_pipeline(id=index, body=ingest_pipeline(model_id, "text", "sparse"))
+    for name in (inside, outside):
+        client.indices.create(index=name, body=index_body(encoder.bundle))
+    for name, parameters in ((inside, {"pipeline": index}), (outside, {})):
+        body = []
+        for document_id, text in texts.items():
+            document: dict[str, Any] = {"text": text}
+            if name == outside:
+                document["sparse"] = document_tokens(encoder.encode_document(text), keys)
+            body += [{"index": {"_id": document_id}}, document]
+        answer = client.bulk(
+            body="\n".join(map(json.dumps, body)) + "\n", index=name, params={"refresh": "true", **parameters}
+        )
+        assert not answer["errors"], answer["items"][:2]
+    same = 0
+    for line in questions:
+        question = json.loads(line)["text"]
+        asked = {"query": {"neural_sparse": {"sparse": {"query_text": question, "model_id": model_id}}}, "size": 10}
+        own = query_body(encoder.encode_query(question), keys=keys)
+        rankings = []
+        for name, query in ((inside, asked), (outside, own)):
+            hits = client.search(index=name, body={**query, "_source": False})["hits"]["hits"]
+            rankings.append([hit["_id"] for hit in hits if hit["_score"] > 0.2])  # below that, ties decide
+        same += rankings[0] == rankings[1]
+    client.ingest.delete_pipeline(id=index)
+    assert same >= 19, "a rounding of the field may turn two neighbours once"
+
+
+def test_the_command_registers_deploys_and_asks(client: Any, address: str, tmp_path: Path) -> None:
+    arguments = ["package", "--target", "opensearch-ml", "--output", str(tmp_path / "model.zip"), "--name", "mine"]
+    done = CliRunner().invoke(main, [*arguments, "--register", f"opensearch://{address}"])
+    assert done.exit_code == 0, done.output
+    assert "answers '당뇨병 치료' as the bundle does (당뇨병 2.0" in done.output
+    registered = done.output.partition("model_id ")[2].partition(":")[0]
+    found = client.transport.perform_request("GET", f"/_plugins/_ml/models/{registered}")
+    assert (found["name"], found["model_state"]) == ("mine", "DEPLOYED")
+    remove_model(client, registered)
+
+
+def test_a_killed_node_has_it_deployed_again(launcher: Path, package: MlPackage, encoder: SparseEncoder) -> None:
+    with running_node(launcher, ["--pytorch"]) as node:
+        client = client_of(node.address)
+        registered = register_model(client, package.path, package.registration)
+        deploy_model(client, registered)
+        assert_same(ask_model(client, registered, TEXTS[:1]), encoder, TEXTS[:1])
+        node.kill()
+        node.start()
+        client = client_of(node.address)
+        end = time.monotonic() + 120
+        while True:
+            found = client.transport.perform_request("GET", f"/_plugins/_ml/models/{registered}")
+            if found["model_state"] == "DEPLOYED" or time.monotonic() > end:
+                break
+            time.sleep(0.5)
+        assert_same(ask_model(client, registered, TEXTS[:1]), encoder, TEXTS[:1])
