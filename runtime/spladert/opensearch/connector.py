@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from ..bundle import Bundle
 from ..errors import InputError, StoreError
-from ..stores import Connection, StoreUrl
+from ..stores import Connection, parse_store_url
 from ..tokenizer import Side
 from .client import connect, explained
 from .index import Ceilings, Kind, index_body
@@ -182,7 +182,7 @@ def write_bodies(bundle: Bundle, folder: Path, remote: Remote) -> list[Path]:
 
 
 def register_remote(
-    bundle: Bundle, url: StoreUrl, remote: Remote, api_key: str | None = None, connection: Connection | None = None
+    bundle: Bundle, url: str, remote: Remote, api_key: str | None = None, connection: Connection | None = None
 ) -> dict[str, str]:
     """Create connectors, models, pipelines and the index in a cluster.
 
@@ -191,7 +191,7 @@ def register_remote(
 
     Args:
         bundle: what the server serves.
-        url: of the cluster, with the index's name.
+        url: of the cluster and the index, opensearch://HOST:PORT/INDEX.
         remote: what to create.
         api_key: of the server, which OpenSearch keeps encrypted.
         connection: how to reach the cluster.
@@ -204,9 +204,10 @@ def register_remote(
         StoreError: the cluster cannot be reached or refuses; where it does not trust the server's address, its
             setting `plugins.ml_commons.trusted_connector_endpoints_regex` has to name it.
     """
-    client = connect(url, connection or Connection())
+    place = parse_store_url(url)
+    client = connect(place, connection or Connection())
     created: dict[str, str] = {}
-    with explained(url):
+    with explained(place):
         for side in SIDES:
             connector = connector_body(remote, side, api_key or "none")
             answer = _post(client, "/_plugins/_ml/connectors/_create", connector)
@@ -220,9 +221,9 @@ def register_remote(
             "PUT", f"/_search/pipeline/{remote.name}-search", body=search_pipeline(remote, created["query_model"])
         )
         created |= {"ingest_pipeline": f"{remote.name}-ingest", "search_pipeline": f"{remote.name}-search"}
-        if not client.indices.exists(index=url.name):
-            client.indices.create(index=url.name, body=remote_index(bundle, remote))
-            created["index"] = url.name
+        if not client.indices.exists(index=place.name):
+            client.indices.create(index=place.name, body=remote_index(bundle, remote))
+            created["index"] = place.name
     return created
 
 
@@ -236,3 +237,25 @@ def _wait_for(client: OpenSearch, model: str) -> None:
         if state == "DEPLOY_FAILED" or time.monotonic() > end:
             raise StoreError(f"model {model} is {state} and not {READY}; look at the cluster's log")
         time.sleep(0.2)
+
+
+def package_connector(
+    bundle: Bundle,
+    folder: Path,
+    *,
+    server: str,
+    register: str | None = None,
+    api_key: str | None = None,
+    **options: Any,
+) -> list[str]:
+    """`spladert package --target opensearch-connector`: write the bodies, and create them in a cluster if it is named.
+
+    Raises:
+        InputError, StoreError: as `Remote`, `write_bodies` and `register_remote`.
+    """
+    remote = Remote(server, **options)
+    lines = [str(path) for path in write_bodies(bundle, folder, remote)]
+    if register is not None:
+        created = register_remote(bundle, register, remote, api_key)
+        lines += [f"created {what.replace('_', ' ')} {name}" for what, name in created.items()]
+    return lines
