@@ -32,7 +32,7 @@ from typing import Any
 
 from benchmarks.suite.agreement import agreement
 from benchmarks.suite.checkpoint import portable
-from benchmarks.suite.engines import engine, engine_names
+from benchmarks.suite.engines import engine, engine_names, is_engine
 from benchmarks.suite.plots import draw
 from benchmarks.suite.processes import Launcher
 from benchmarks.suite.results import summarize
@@ -179,7 +179,7 @@ def main(args: argparse.Namespace) -> int:
     content = new_results(args)
     order = engine_names(args.bundle)
     chosen = args.engines.split(",") if args.engines else order
-    if unknown := [name for name in chosen if name not in order]:
+    if unknown := [name for name in chosen if not is_engine(name, order)]:
         raise SystemExit(f"no engine {unknown[0]!r}; there are: {', '.join(order)}")
     pythons = dict(item.split("=", 1) for item in args.python)
     work = args.work or args.bundle.with_name(f"{args.bundle.name}-peers")
@@ -214,7 +214,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.8, help="Of a shape in one process. Default 0.8.")
     parser.add_argument("--measures", type=_list_of(MEASURES), default=MEASURES, help=f"Of {', '.join(MEASURES)}.")
     parser.add_argument("--shapes", type=_shapes, default=SHAPES, help="Such as '1 x 8,8 x 256'. Default: 12 of them.")
-    parser.add_argument("--engines", help="Names, with commas between. Default: all.")
+    parser.add_argument(
+        "--engines", help="Names with commas between, as 'pytorch,spladert cpu-int8 onnx'. Default: all."
+    )
     parser.add_argument("--mix-texts", type=int, default=1000, help="Default 1000.")
     parser.add_argument("--threads", type=int, default=usable_cores()[0], help="Of every engine. Default: all cores.")
     shared = Path(os.environ.get("SPLADERT_SHARED", "../shared"))

@@ -13,7 +13,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from spladert import ExportError
 from spladert.engine.session import start_session
 
 from .graph.edit import Floats, describe
@@ -21,7 +20,6 @@ from .graph.edit import Floats, describe
 if TYPE_CHECKING:
     import onnxruntime
 
-DEFAULT = Path(__file__).parent / "calibration_ko.txt"
 SAMPLE_ROWS = 512  # about as many rows kept of each activation, to measure quantization error on
 TOKENS_PER_BATCH = 512
 MOVES = ("Reshape", "Transpose")  # what they give is as large as what they take
@@ -40,21 +38,6 @@ class Observed:
     low: Floats
     high: Floats
     rows: Floats
-
-
-def read_texts(path: Path) -> tuple[str, ...]:
-    """The lines of a file that are not blank.
-
-    Raises:
-        ExportError: the file cannot be read, is not UTF-8, or has no text.
-    """
-    try:
-        texts = tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExportError(f"calibration texts {path} cannot be read ({error}); give a UTF-8 file") from None
-    if not texts:
-        raise ExportError(f"calibration texts {path}: the file is empty; give one text a line, a hundred or so")
-    return texts
 
 
 def observe(

@@ -17,7 +17,6 @@ from spladert import ExportError, SparseEncoder
 from spladert.bundle import Manifest, open_bundle
 from spladert.cli.options import json_option, stderr_console, variant_option, write_json
 
-from .calibration import DEFAULT
 from .checkpoint import load_checkpoint
 from .pipeline import ExportReport, export
 from .quality.fidelity import Fidelity
@@ -33,8 +32,15 @@ SOME_REFUSED = 3  # exit status of an export that left variants out
 @click.argument("source")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
-@click.option("--max-length", default=64, show_default=True, help="Most tokens of a text, special tokens included.")
-@click.option("--top-k", default=256, show_default=True, help="Most entries of a vector.")
+@click.option(
+    "--max-length",
+    type=int,
+    metavar="N",
+    help="Most tokens of a text, special tokens included; default: sentence-transformers' max_seq_length, else 64.",
+)
+@click.option("--query-max-length", type=int, metavar="N", help="The same for queries; default: --max-length.")
+@click.option("--document-max-length", type=int, metavar="N", help="The same for documents; default: --max-length.")
+@click.option("--top-k", type=int, metavar="K", help="Most entries of a vector; default: what SOURCE says, else 256.")
 @click.option("--exclude-special-tokens", is_flag=True, help="Give special tokens weight 0.")
 @click.option(
     "--variant",
@@ -46,7 +52,9 @@ SOME_REFUSED = 3  # exit status of an export that left variants out
     type=click.Choice(NAMES),
     help="A variant to make; may be given several times. A precision means its usual target.",
 )
-@click.option("--calibration", type=INPUT, default=DEFAULT, help="Texts to calibrate on; default: Korean ones.")
+@click.option(
+    "--calibration", type=INPUT, help="Texts to calibrate on, one a line; default: lists in the tokenizer's languages."
+)
 @click.option(
     "--evaluate",
     type=FOLDER,
@@ -96,7 +104,15 @@ def _print_summary(report: ExportReport, manifest: Manifest) -> None:
     table.add_row("from", f"{manifest.source.id} ({manifest.source.architecture})")
     table.add_row("parameters", f"{manifest.source.parameters:,}")
     table.add_row("vocabulary", f"{manifest.vocabulary_size:,}")
-    table.add_row("max_length, top_k", f"{manifest.max_length}, {manifest.top_k}")
+    table.add_row("max_length", _lengths(report, manifest))
+    table.add_row("top_k", f"{manifest.top_k:,}")
+    for side, prompt in manifest.prompts.items():
+        if prompt:
+            table.add_row(f"{side} prompt", repr(prompt))
+    if manifest.query_table is not None:
+        table.add_row("queries", "are looked up in a table of weights")
+    if report.calibration is not None:
+        table.add_row("calibrated on", report.calibration)
     for variant in manifest.variants:
         size = sum(file.bytes for file in variant.files)
         fidelity = variant.fidelity
@@ -108,8 +124,18 @@ def _print_summary(report: ExportReport, manifest: Manifest) -> None:
         )
     for name, reason in report.refused.items():
         table.add_row(name, f"left out: {reason}")
+    for warning in report.warnings:
+        table.add_row("warning", warning)
     table.add_row("time", f"{sum(seconds for _, seconds in report.seconds):.1f} s")
     Console().print(table)
+
+
+def _lengths(report: ExportReport, manifest: Manifest) -> str:
+    """The lengths of texts, and what the checkpoint could take."""
+    sides = {"queries": manifest.query_max_length, "documents": manifest.document_max_length}
+    said = [f"{length:,} for {side}" for side, length in sides.items() if length is not None]
+    could = "no limit" if report.positions is None else f"{report.positions:,}"
+    return f"{', '.join([f'{manifest.max_length:,}', *said])} (the checkpoint could take {could})"
 
 
 @click.command("verify")

@@ -10,13 +10,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from spladert import ExportError, SparseEncoder, __version__
 from spladert.bundle import FILE_NAME, Bundle, Manifest, Variant
+from spladert.bundle.manifest import PROMPTS, QUERY_TABLE, SIDE_LENGTHS
 from spladert.engine import PlacementRequest
 from spladert.evaluation import RetrievalData, read_dataset, require_ir_measures
+from spladert.idf import TABLE as QUERY_WEIGHTS
 from spladert.tokenizer import load_tokenizer, tokenize
 
-from .calibration import DEFAULT, read_texts
 from .checkpoint import Checkpoint, load_checkpoint
 from .errors import VariantRefusedError
 from .graph.passes import optimize
@@ -25,8 +28,10 @@ from .material import Material
 from .package.bundle_writer import atomic_folder, describe_file
 from .quality.gate import Gate, Limits, Retrieval, judge_fp32, ndcg
 from .quality.verification import reference_batches
-from .variants import FP32, Progress, find_specs, make_variant, refuse_top_k, remove_files
+from .texts import CalibrationTexts, choose_texts, own_texts, read_texts
+from .variants import FP32, Progress, find_specs, make_variant, refuse_specs, remove_files
 
+TOP_K = 256  # entries of a vector, of checkpoints that say nothing
 PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")  # whose versions the manifest records
 
 
@@ -38,12 +43,18 @@ class ExportReport:
         path: the bundle.
         variants: what it has, in the order that was asked for.
         refused: why each variant that was asked for is not there, by its name.
+        positions: the most tokens of a text that the checkpoint could take; None where nothing limits it.
+        calibration: which texts variants were calibrated and measured on; None where none were needed.
+        warnings: what may be wrong, for the user to judge.
         seconds: how long each stage took, in order.
     """
 
     path: Path
     variants: tuple[Variant, ...]
     refused: dict[str, str]
+    positions: int | None
+    calibration: str | None
+    warnings: tuple[str, ...]
     seconds: tuple[tuple[str, float], ...]
 
     def __fspath__(self) -> str:
@@ -57,9 +68,11 @@ def export(
     variants: Sequence[str] | None = None,
     revision: str | None = None,
     max_length: int | None = None,
-    top_k: int = 256,
+    query_max_length: int | None = None,
+    document_max_length: int | None = None,
+    top_k: int | None = None,
     exclude_special_tokens: bool = False,
-    calibration: str | Path = DEFAULT,
+    calibration: str | Path | None = None,
     evaluate: str | Path | None = None,
     limits: Limits = Limits(),  # noqa: B008  # frozen
     allow_loss: bool = False,
@@ -78,10 +91,13 @@ def export(
         revision: branch, tag or commit of a hub id.
         max_length: most tokens of a text, special tokens included; longer texts are cut. None is what sentence-
             transformers' files in the checkpoint say, else 64.
-        top_k: most entries of a vector; at most the vocabulary.
+        query_max_length: the same for `encode_query`; None is what the checkpoint says, else `max_length`.
+        document_max_length: the same for `encode_document`.
+        top_k: most entries of a vector, at most the vocabulary; None is what the checkpoint says, else 256. Where the
+            checkpoint says less than is asked for, it stays at that.
         exclude_special_tokens: give the tokenizer's special tokens weight 0 (the card keeps them).
         calibration: a file of texts, one a line, like those to be encoded; quantized variants take their scales from it
-            and are measured on it.
+            and are measured on it. None is lists of the languages that the checkpoint's tokenizer is made for.
         evaluate: a folder in the BEIR layout, on which variants must keep a share of the nDCG@10 of fp32.
         limits: what a variant must keep, and how hard is tried.
         allow_loss: keep a variant that loses more.
@@ -96,18 +112,25 @@ def export(
     """
     # What can be wrong with the arguments is found before the long part.
     specs = find_specs(_one_of(variants, precisions))
-    if not isinstance(top_k, int) or top_k < 1:
+    if top_k is not None and (not isinstance(top_k, int) or top_k < 1):
         raise ExportError(f"top_k is {top_k!r}; give an integer of at least 1")
     others = [spec for spec in specs if spec is not FP32]
-    texts = read_texts(Path(calibration)) if others else ()
+    given = read_texts(Path(calibration)) if others and calibration is not None else None
     data = None if evaluate is None else _read_retrieval(evaluate)
     stage = _Stages(progress)
     refused: dict[str, str] = {}
     with atomic_folder(Path(out), overwrite=overwrite) as folder:
         stage("load checkpoint")
-        checkpoint = load_checkpoint(str(source), revision, max_length)
+        checkpoint = load_checkpoint(
+            str(source),
+            revision,
+            max_length,
+            query_max_length=query_max_length,
+            document_max_length=document_max_length,
+        )
         manifest = _describe(folder, checkpoint, top_k, exclude_special_tokens)
-        refuse_top_k(specs, manifest.top_k)
+        refuse_specs(specs, checkpoint.head.pooling, manifest.top_k)
+        calibrating = _calibration_texts(checkpoint, given, str(calibration)) if others else None
 
         stage("trace")
         graph = trace(
@@ -122,19 +145,21 @@ def export(
 
         # fp32 comes first, asked for or not: the others are made of it.
         tokenizer = load_tokenizer(checkpoint.tokenizer_json(), manifest.max_length)
-        material = Material(folder, manifest, graph, rewrites, tokenize(tokenizer, texts).input_ids)
+        prompt = checkpoint.prompts.get("default", "")
+        texts = calibrating.texts if calibrating else ()
+        token_ids = tokenize(tokenizer, [prompt + text for text in texts]).input_ids
+        material = Material(folder, manifest, graph, rewrites, token_ids)
         make = partial(make_variant, material=material, attempts=limits.attempts, allow_loss=allow_loss, progress=stage)
         made = {FP32.name: make(FP32, judge=partial(judge_fp32, checkpoint=checkpoint, limits=limits))}
 
-        if others:
+        if calibrating:
             stage("encode calibration texts with PyTorch")
             reference = tuple(reference_batches(checkpoint, manifest, texts))
             retrieval = None
             if data is not None:
                 stage("evaluate cpu-fp32")
                 retrieval = _measure_retrieval(folder, manifest, made[FP32.name], data)
-            texts_name = "the default list" if calibration == DEFAULT else str(calibration)
-            gate = Gate(reference, texts_name, limits, retrieval, allow_loss)
+            gate = Gate(reference, calibrating.name, limits, retrieval, allow_loss)
             for spec in others:
                 try:
                     made[spec.name] = make(spec, judge=gate.judge)
@@ -153,7 +178,21 @@ def export(
         card = Path(source) / "README.md"
         if card.is_file():  # the model card, and the license in it, go with the weights
             shutil.copyfile(card, folder / "README.md")
-    return ExportReport(Path(out), kept, refused, stage.finish())
+    return ExportReport(
+        Path(out),
+        kept,
+        refused,
+        positions=checkpoint.lengths.usable,
+        calibration=calibrating.name if calibrating else None,
+        warnings=(calibrating.warning,) if calibrating and calibrating.warning else (),
+        seconds=stage.finish(),
+    )
+
+
+def _calibration_texts(checkpoint: Checkpoint, given: Sequence[str] | None, name: str) -> CalibrationTexts:
+    if given is None:
+        return choose_texts(checkpoint.tokenizer)
+    return own_texts(given, name, checkpoint.tokenizer)
 
 
 class _Stages:
@@ -192,14 +231,26 @@ def _measure_retrieval(folder: Path, manifest: Manifest, fp32: Variant, data: Re
         return Retrieval(data, ndcg(encoder, data))
 
 
-def _describe(folder: Path, checkpoint: Checkpoint, top_k: int, exclude_special_tokens: bool) -> Manifest:
+def _describe(folder: Path, checkpoint: Checkpoint, top_k: int | None, exclude_special_tokens: bool) -> Manifest:
     """The manifest, still without variants; the tokenizer is written."""
     (folder / "tokenizer.json").write_text(checkpoint.tokenizer_json(), encoding="utf-8")
     special = tuple(sorted({int(i) for i in checkpoint.tokenizer.all_special_ids}))
+    lengths, prompts = checkpoint.lengths, dict(checkpoint.prompts)
+    sides = lengths.query, lengths.document
+    table = None
+    if checkpoint.query_weights is not None:
+        np.save(folder / QUERY_WEIGHTS, checkpoint.query_weights)
+        table = describe_file(folder / QUERY_WEIGHTS)
+    requires = {
+        PROMPTS: any(prompts.values()),
+        SIDE_LENGTHS: sides != (None, None),
+        QUERY_TABLE: table is not None,
+    }
+    wanted = [number for number in (top_k, checkpoint.top_k) if number is not None] or [TOP_K]
     return Manifest(
         source=checkpoint.describe(),
-        max_length=checkpoint.lengths.max_length,
-        top_k=min(top_k, checkpoint.vocabulary_size),
+        max_length=lengths.max_length,
+        top_k=min(*wanted, checkpoint.vocabulary_size),
         vocabulary_size=checkpoint.vocabulary_size,
         pad_token_id=checkpoint.pad_token_id,
         special_token_ids=special,
@@ -207,6 +258,11 @@ def _describe(folder: Path, checkpoint: Checkpoint, top_k: int, exclude_special_
         tokenizer=describe_file(folder / "tokenizer.json"),
         variants=(),
         made_with={"spladert": __version__, **_versions(PACKAGES)},
+        query_max_length=lengths.query,
+        document_max_length=lengths.document,
+        prompts=prompts,
+        query_table=table,
+        requires=tuple(name for name, needed in requires.items() if needed),
     )
 
 

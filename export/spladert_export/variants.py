@@ -22,6 +22,7 @@ from spladert.engine.cpu import SessionEngine
 from spladert.engine.session import start_session
 
 from .errors import VariantRefusedError
+from .graph.heads import POOLINGS, Pooling
 from .graph.writer import write_graph
 from .lower.emulate import emulate_half
 from .lower.half import BRAIN, HALF
@@ -46,6 +47,7 @@ class VariantSpec:
         plan: how its graph is made.
         largest_drift: of dot products, the goal; for more, layers are left in a wider type.
         most_top_k: the most entries that the target can choose, None for any number.
+        poolings: of the checkpoints that it can be made of.
     """
 
     name: str
@@ -54,6 +56,7 @@ class VariantSpec:
     plan: Callable[[Material], Plan]
     largest_drift: float = inf
     most_top_k: int | None = None
+    poolings: tuple[Pooling, ...] = ("max",)  # what follows from short logits holds for their max alone
 
     @property
     def is_emulated(self) -> bool:
@@ -66,7 +69,7 @@ def _as_traced(material: Material) -> Plan:
 
 
 TENSORRT_TOP_K = 3840  # TensorRT's TopK takes no more (NVIDIA/TensorRT#4244)
-FP32 = VariantSpec("cpu-fp32", "cpu", "fp32", _as_traced)
+FP32 = VariantSpec("cpu-fp32", "cpu", "fp32", _as_traced, poolings=POOLINGS)
 VARIANTS = (
     FP32,
     VariantSpec("cpu-int8", "cpu", "int8", plan_int8, largest_drift=0.01),
@@ -104,13 +107,19 @@ def find_specs(names: Sequence[str]) -> tuple[VariantSpec, ...]:
     return tuple(dict.fromkeys(by_name[ALIASES.get(name, name)] for name in names))
 
 
-def refuse_top_k(specs: Sequence[VariantSpec], top_k: int) -> None:
-    """Refuse early what a target would refuse late.
+def refuse_specs(specs: Sequence[VariantSpec], pooling: Pooling, top_k: int) -> None:
+    """Refuse early what a target would refuse late, or get wrong.
 
     Raises:
-        ExportError: `top_k` is more than a target takes.
+        ExportError: `top_k` is more than a target takes, or it is not made of checkpoints with this pooling.
     """
     for spec in specs:
+        if pooling not in spec.poolings:
+            able = " or ".join(other.name for other in VARIANTS if pooling in other.poolings)
+            raise ExportError(
+                f"the checkpoint's pooling is {pooling}, and {spec.name} is made for {' and '.join(spec.poolings)}; "
+                f"take {able}"
+            )
         if spec.most_top_k is not None and top_k > spec.most_top_k:
             raise ExportError(f"top_k is {top_k}, and {spec.name} takes at most {spec.most_top_k}; give less (--top-k)")
 

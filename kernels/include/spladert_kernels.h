@@ -1,9 +1,9 @@
 /* C interface of the fused int8 encoder: token ids of texts in, the top-k (token id, weight) of each out.
  *
- * All arrays are the caller's. Linear layers are copied (packed) by spladert_create; all else that a spladert_model points
- * to must stay in place until the engine is destroyed. Matrices are row-major. A function that takes `error` returns nonzero (or NULL) on failure and writes one
- * line there, cut to SPLADERT_ERROR_SIZE bytes. Every function may be called from several threads at once, but for
- * spladert_destroy, which must be the last one of its engine. */
+ * All arrays are the caller's. Linear layers are copied (packed) by spladert_create; all else that a spladert_model
+ * points to must stay in place until the engine is destroyed. Matrices are row-major. A function that takes `error`
+ * returns nonzero (or NULL) on failure and writes one line there, cut to SPLADERT_ERROR_SIZE bytes. Every function may
+ * be called from several threads at once, but for spladert_destroy, which must be the last one of its engine. */
 #ifndef SPLADERT_KERNELS_H
 #define SPLADERT_KERNELS_H
 #include <stdint.h>
@@ -64,7 +64,7 @@ typedef struct {
   spladert_linear head;
   spladert_quantization head_input, decoder_input;
   spladert_norm head_norm;
-  const int8_t *decoder_high, *decoder_low; /* [vocabulary, hidden] */
+  const int8_t *decoder_high, *decoder_low;  /* [vocabulary, hidden] */
   const float *decoder_scale, *decoder_bias; /* [vocabulary] */
   int32_t mapped; /* 1: int8 and float matrices lie in a private mapping of a file, whose pages may be dropped */
 } spladert_model;
@@ -83,7 +83,7 @@ const char* spladert_version(void);
 const char* spladert_isa_name(int32_t number);
 /* Why an instruction set does not run here, or NULL where it does. */
 const char* spladert_isa_missing(int32_t number);
-/* Physical cores that this process may use: by its affinity mask and the quota of its cgroup. */
+/* Physical cores of this process's affinity mask; a cgroup's quota is the caller's to apply. */
 int32_t spladert_default_threads(void);
 
 spladert_engine* spladert_create(const spladert_model* model, const spladert_options* options, char* error);
@@ -111,7 +111,8 @@ int32_t spladert_norm_quantize(const char* isa, const float* x, spladert_norm no
                                spladert_quantization to, uint8_t* out, char* error);
 /* GELU of n values in place, n a multiple of 16. */
 int32_t spladert_gelu(const char* isa, float* x, int32_t n, char* error);
-/* Rate of the bare product, in multiply-adds a second: `copies` matrices, so that weights come from beyond the caches. */
+/* Rate of the bare product, in multiply-adds a second: `copies` matrices, so that weights come from beyond the caches.
+ */
 double spladert_product_rate(const char* isa, int32_t rows, int32_t inner, int32_t columns, int32_t copies);
 
 #ifdef __cplusplus

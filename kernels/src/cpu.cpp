@@ -31,8 +31,7 @@ bool granted(unsigned bits) {
 const char* missing_v3() {  // the level x86-64-v3
   const Registers one = cpuid(1, 0), seven = cpuid(7, 0), extended = cpuid(0x80000001, 0);
   const unsigned fma_movbe_f16c = bit(12) | bit(22) | bit(29), bmi_avx2 = bit(3) | bit(5) | bit(8);
-  if (!has(one.c, fma_movbe_f16c) || !has(seven.b, bmi_avx2) || !has(extended.c, bit(5)))
-    return "the CPU has no AVX2";
+  if (!has(one.c, fma_movbe_f16c) || !has(seven.b, bmi_avx2) || !has(extended.c, bit(5))) return "the CPU has no AVX2";
   return granted(0x6) ? nullptr : "the system does not grant AVX state";
 }
 

@@ -27,8 +27,8 @@ void after_fork_in_child() {
 }
 
 void watch_forks() {
-  static const int registered = pthread_atfork([] { engines_mutex.lock(); }, [] { engines_mutex.unlock(); },
-                                               after_fork_in_child);
+  static const int registered =
+      pthread_atfork([] { engines_mutex.lock(); }, [] { engines_mutex.unlock(); }, after_fork_in_child);
   if (registered != 0) throw std::runtime_error("pthread_atfork failed");
 }
 
@@ -47,7 +47,8 @@ const InstructionSet& choose_instruction_set(const char* isa) {
     }
     known += (known.empty() ? "" : ", ") + std::string(candidate.stages->name);
   }
-  if (!isa || !*isa) throw std::invalid_argument(std::string("no instruction set runs here: ") + instruction_sets[3].missing());
+  if (!isa || !*isa)
+    throw std::invalid_argument(std::string("no instruction set runs here: ") + instruction_sets[3].missing());
   throw std::invalid_argument("instruction set '" + std::string(isa) + "' is not known; use one of " + known);
 }
 

@@ -12,7 +12,8 @@ struct Dequantize {
   bool is_float;
 
   Dequantize(const Product& product, int block)
-      : multiplier(product.multiplier + block * kBlock), offset(product.offset + block * kBlock),
+      : multiplier(product.multiplier + block * kBlock),
+        offset(product.offset + block * kBlock),
         is_float(product.is_float) {}
 
   inline Floats operator()(const int32_t* row, int column) const {

@@ -27,7 +27,11 @@ struct Forward {
   float* scratch;
 
   Forward(const Group& group, int thread)
-      : group(group), model(*group.model), w(*group.workspace), thread(thread), rows(group.offsets[group.texts]),
+      : group(group),
+        model(*group.model),
+        w(*group.workspace),
+        thread(thread),
+        rows(group.offsets[group.texts]),
         scratch(w.scratch + thread * w.scratch_floats) {}
 
   void meet() const { group.barrier->wait(); }

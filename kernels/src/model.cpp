@@ -12,7 +12,6 @@ namespace {
 
 constexpr int kGreatest7Bits = 64;  // 2 * 255 * 64 fits 16 bits
 
-
 class Checker {
  public:
   std::string problem;
@@ -26,7 +25,8 @@ class Checker {
   }
   void linear(const spladert_linear& linear, const spladert_quantization& from, const std::string& where) {
     require(linear.weight != nullptr, where + ": no weight");
-    require((linear.scale == nullptr) == (from.scale == 0), where + ": weight and activation must both be int8 or float");
+    require((linear.scale == nullptr) == (from.scale == 0),
+            where + ": weight and activation must both be int8 or float");
     input(from, where);
   }
 };
@@ -96,12 +96,13 @@ PackedModel pack_model(const spladert_model& from, const InstructionSet& stages,
     Layer& layer = packed.layers[l];
     layer.after_attention = source.after_attention, layer.after_mlp = source.after_mlp;
     layer.cos = source.cos, layer.sin = source.sin, layer.window = source.window;
-    all.push_back({&layer.qkv, by_heads(source, from.heads, from.head_size), from.hidden, false, source.attention_input});
+    all.push_back(
+        {&layer.qkv, by_heads(source, from.heads, from.head_size), from.hidden, false, source.attention_input});
     all.push_back({&layer.output, columns_of(source.output, from.hidden), from.hidden, false, source.output_input});
-    all.push_back({&layer.mlp,
-                   m.gated ? interleaved(source.gate, source.up, from.intermediate)
-                           : columns_of(source.up, from.intermediate),
-                   from.hidden, false, source.mlp_input});
+    all.push_back(
+        {&layer.mlp,
+         m.gated ? interleaved(source.gate, source.up, from.intermediate) : columns_of(source.up, from.intermediate),
+         from.hidden, false, source.mlp_input});
     all.push_back({&layer.down, columns_of(source.down, from.hidden), from.intermediate, false, source.down_input});
   }
   all.push_back({&m.head, columns_of(from.head, from.hidden), from.hidden, false, from.head_input});
@@ -115,20 +116,23 @@ PackedModel pack_model(const spladert_model& from, const InstructionSet& stages,
   packed.weights = Memory(bytes);
   std::atomic<size_t> next{0};
   std::atomic<int> greatest{0};
-  pool.run(pool.threads(), [](int) {}, [&](int) {
-    for (size_t i; (i = next.fetch_add(1)) < all.size();) {
-      const int most = pack(all[i], packed.weights.data() + places[i]);
-      for (int before = greatest.load(); before < most && !greatest.compare_exchange_weak(before, most);) {}
-      if (!from.mapped) continue;
-      const spladert_linear* last = nullptr;
-      for (const ColumnGroup& group : all[i].groups) {
-        if (group.linear == last) continue;
-        last = group.linear;
-        const size_t columns = all[i].by_columns ? from.vocabulary : group.columns;
-        drop_pages(last->weight, columns * all[i].inner * (last->scale ? 1 : sizeof(float)));
-      }
-    }
-  });
+  pool.run(
+      pool.threads(), [](int) {},
+      [&](int) {
+        for (size_t i; (i = next.fetch_add(1)) < all.size();) {
+          const int most = pack(all[i], packed.weights.data() + places[i]);
+          for (int before = greatest.load(); before < most && !greatest.compare_exchange_weak(before, most);) {
+          }
+          if (!from.mapped) continue;
+          const spladert_linear* last = nullptr;
+          for (const ColumnGroup& group : all[i].groups) {
+            if (group.linear == last) continue;
+            last = group.linear;
+            const size_t columns = all[i].by_columns ? from.vocabulary : group.columns;
+            drop_pages(last->weight, columns * all[i].inner * (last->scale ? 1 : sizeof(float)));
+          }
+        }
+      });
   if (stages.needs_7_bits && greatest > kGreatest7Bits)
     throw std::invalid_argument("weights of 8 bits, which this instruction set would add with saturation");
   return packed;

@@ -168,8 +168,7 @@ std::vector<ColumnGroup> by_heads(const spladert_layer& layer, int heads, int he
     for (const spladert_linear* linear : {&layer.query, &layer.key}) {
       const float factor = linear == &layer.query ? layer.attention_scale * kLog2E : 1;
       for (int c = 0; c < head_size / 2; c += kGroup)
-        for (const int half : {0, head_size / 2})
-          groups.push_back({linear, columns, head + half + c, kGroup, factor});
+        for (const int half : {0, head_size / 2}) groups.push_back({linear, columns, head + half + c, kGroup, factor});
     }
     for (int c = 0; c < head_size; c += kGroup) groups.push_back({&layer.value, columns, head + c, kGroup, 1});
   }

@@ -1,6 +1,5 @@
 #include "pool.h"
 
-#include <errno.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -9,10 +8,8 @@
 
 #include <algorithm>
 #include <climits>
-#include <cmath>
 #include <fstream>
 #include <set>
-#include <sstream>
 #include <string>
 #include <system_error>
 
@@ -34,32 +31,6 @@ std::string read_line(const std::string& path) {
   std::string line;
   std::getline(file, line);
   return line;
-}
-
-// CPUs' worth of time that the cgroups of this process grant, version 2 or 1; infinity without a limit.
-double cgroup_quota() {
-  double quota = INFINITY;
-  std::ifstream file("/proc/self/cgroup");
-  for (std::string line; std::getline(file, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    std::string path = line.substr(second + 1);
-    if (!controllers.empty() && controllers.find("cpu") == std::string::npos) continue;
-    for (;; path.erase(path.rfind('/'))) {  // a limit may be any ancestor's
-      const std::string at = path == "/" ? "" : path;
-      double most = -1, period = 1;
-      if (controllers.empty()) {
-        std::istringstream(read_line("/sys/fs/cgroup" + at + "/cpu.max")) >> most >> period;
-      } else {
-        std::istringstream(read_line("/sys/fs/cgroup/cpu" + at + "/cpu.cfs_quota_us")) >> most;
-        std::istringstream(read_line("/sys/fs/cgroup/cpu" + at + "/cpu.cfs_period_us")) >> period;
-      }
-      if (most > 0 && period > 0) quota = std::min(quota, most / period);
-      if (path.find('/') == std::string::npos || at.empty()) break;
-    }
-  }
-  return quota;
 }
 
 }  // namespace
@@ -183,14 +154,14 @@ void Pool::run(int most, const std::function<void(int)>& prepare, const Task& ta
     helpers[i]->number = i + 1;
     helpers[i]->state.set(Worker::kWork);
   }
-  task(0);
+  [&]() noexcept { task(0); }();  // the others still read what an exception would unwind
   for (Worker* helper : helpers) helper->state.wait_while(Worker::kWork, spin_);
 }
 
 int default_threads() {
   cpu_set_t mask;
   if (sched_getaffinity(0, sizeof mask, &mask) != 0) {  // more CPUs than the mask has room for
-    return std::max(1, static_cast<int>(std::min<double>(sysconf(_SC_NPROCESSORS_ONLN), cgroup_quota())));
+    return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
   }
   std::set<std::string> cores;  // by the list of a core's hardware threads
   for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
@@ -199,8 +170,7 @@ int default_threads() {
     const std::string core = read_line("/sys/devices/system/cpu/" + name + "/topology/thread_siblings_list");
     cores.insert(core.empty() ? name : core);
   }
-  const double quota = std::max(1.0, std::floor(cgroup_quota()));
-  return std::max(1, static_cast<int>(std::min<double>(static_cast<double>(cores.size()), quota)));
+  return std::max(1, static_cast<int>(cores.size()));
 }
 
 }  // namespace spladert

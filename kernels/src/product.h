@@ -242,11 +242,16 @@ static void multiply_columns(const float* a, int lda, int rows, const float* b, 
   for (; rows >= 6; rows -= 6, a += static_cast<size_t>(6) * lda, c += static_cast<size_t>(6) * ldc)
     multiply_floats<6, N>(a, lda, b, ldb, inner, c, ldc);
   switch (rows) {
-    case 1: return multiply_floats<1, N>(a, lda, b, ldb, inner, c, ldc);
-    case 2: return multiply_floats<2, N>(a, lda, b, ldb, inner, c, ldc);
-    case 3: return multiply_floats<3, N>(a, lda, b, ldb, inner, c, ldc);
-    case 4: return multiply_floats<4, N>(a, lda, b, ldb, inner, c, ldc);
-    case 5: return multiply_floats<5, N>(a, lda, b, ldb, inner, c, ldc);
+    case 1:
+      return multiply_floats<1, N>(a, lda, b, ldb, inner, c, ldc);
+    case 2:
+      return multiply_floats<2, N>(a, lda, b, ldb, inner, c, ldc);
+    case 3:
+      return multiply_floats<3, N>(a, lda, b, ldb, inner, c, ldc);
+    case 4:
+      return multiply_floats<4, N>(a, lda, b, ldb, inner, c, ldc);
+    case 5:
+      return multiply_floats<5, N>(a, lda, b, ldb, inner, c, ldc);
   }
 }
 

@@ -9,8 +9,8 @@
 namespace spladert {
 namespace {
 
-// Rows of a piece. Its activations (4 MB at 512 rows of 768) stay in the second- and third-level caches, and its weights
-// are read once for so many rows that reading them costs little.
+// Rows of a piece. Its activations (4 MB at 512 rows of 768) stay in the second- and third-level caches, and its
+// weights are read once for so many rows that reading them costs little.
 constexpr int kPieceRows = 512, kSharedPieceRows = 1024;
 constexpr int kPieceTexts = 64;  // each has the decoder's maxima, 200 KB at 50,000 columns
 
@@ -50,7 +50,8 @@ Plan make_plan(const int32_t* offsets, int texts, int threads, int split_rows) {
     for (const Piece& piece : own.pieces) most = std::max(most, offsets[piece.last] - offsets[piece.first]);
     // Meeting after each stage costs about a tenth; more than that is lost when a piece is much above the average.
     const int rounds = static_cast<int>(own.pieces.size() + threads - 1) / threads;
-    if (static_cast<double>(most) * rounds * threads <= 1.15 * rows || count(kSharedPieceRows) > 4 * threads) return own;
+    if (static_cast<double>(most) * rounds * threads <= 1.15 * rows || count(kSharedPieceRows) > 4 * threads)
+      return own;
   }
   return {true, even_pieces(offsets, texts, count(kSharedPieceRows))};
 }
@@ -122,7 +123,8 @@ class Lease {
   }
   ~Lease() {
     std::lock_guard<std::mutex> lock(calls_.mutex);
-    if (static_cast<int>(calls_.workspaces.size()) < calls_.pool.threads()) calls_.workspaces.push_back(std::move(memory_));
+    if (static_cast<int>(calls_.workspaces.size()) < calls_.pool.threads())
+      calls_.workspaces.push_back(std::move(memory_));
   }
   char* data() const { return memory_.data(); }
 

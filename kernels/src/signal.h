@@ -1,5 +1,5 @@
-// How threads wait for each other: a moment of spinning, then sleep in the kernel (a futex), so that a foreign process on
-// a thread's core costs no more than the core's share. Nothing else of the standard library: see vector.h.
+// How threads wait for each other: a moment of spinning, then sleep in the kernel (a futex), so that a foreign process
+// on a thread's core costs no more than the core's share. Nothing else of the standard library: see vector.h.
 #pragma once
 #include <atomic>
 #include <cstdint>

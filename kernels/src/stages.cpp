@@ -255,8 +255,10 @@ std::string self_test(const InstructionSet& stages) {
   const Entered entered(stages);
   Numbers numbers;
   const std::pair<const char*, bool (*)(const InstructionSet&, Numbers&)> tests[] = {
-      {"the int8 product", product_is_right}, {"the float product", float_product_is_right},
-      {"attention", attention_is_right},      {"the norm", norm_is_right},
+      {"the int8 product", product_is_right},
+      {"the float product", float_product_is_right},
+      {"attention", attention_is_right},
+      {"the norm", norm_is_right},
       {"GELU", gelu_is_right},
   };
   for (const auto& [what, is_right] : tests)

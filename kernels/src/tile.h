@@ -21,7 +21,8 @@ static inline void tile_zero() {
 }
 template <int T>
 static inline void tile_load(const void* from, int stride) {
-  for (int r = 0; r < 16; r++) memcpy(tiles[T].bytes[r], static_cast<const char*>(from) + static_cast<size_t>(r) * stride, 64);
+  for (int r = 0; r < 16; r++)
+    memcpy(tiles[T].bytes[r], static_cast<const char*>(from) + static_cast<size_t>(r) * stride, 64);
 }
 template <int T>
 static inline void tile_store(void* to, int stride) {

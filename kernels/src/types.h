@@ -62,17 +62,17 @@ struct Model {
 struct Workspace {
   char* memory = nullptr;
   size_t bytes = 0;
-  float* hidden = nullptr;                         // [rows][hidden], the residual stream
-  uint8_t *input = nullptr, *context = nullptr;    // [rows][hidden]: what products read; attention's result
-  uint8_t* mlp = nullptr;                          // [rows][intermediate]
+  float* hidden = nullptr;                       // [rows][hidden], the residual stream
+  uint8_t *input = nullptr, *context = nullptr;  // [rows][hidden]: what products read; attention's result
+  uint8_t* mlp = nullptr;                        // [rows][intermediate]
   float *input_float = nullptr, *context_float = nullptr, *mlp_float = nullptr;
-  char* qkv = nullptr;                             // [slots][rows][3 * head_size]
-  int32_t* maxima = nullptr;                       // [texts][vocabulary, padded]: of the decoder's sums
-  float* scratch = nullptr;                        // [threads][scratch]: attention, logits of a text, winners' rows
+  char* qkv = nullptr;        // [slots][rows][3 * head_size]
+  int32_t* maxima = nullptr;  // [texts][vocabulary, padded]: of the decoder's sums
+  float* scratch = nullptr;   // [threads][scratch]: attention, logits of a text, winners' rows
   int32_t *positions = nullptr, *position_rows = nullptr;  // [rows]: in the text; in the table of learned positions
   int32_t* text_of = nullptr;                              // [rows]
-  int32_t* winners = nullptr;                      // [texts][k]
-  float* scores = nullptr;                         // [texts][k]
+  int32_t* winners = nullptr;                              // [texts][k]
+  float* scores = nullptr;                                 // [texts][k]
   size_t slot_bytes = 0, scratch_floats = 0;
   int rows = 0;
 };

@@ -1,4 +1,5 @@
-// Vectors of the instruction set that this file is compiled for: SPLADERT_LEVEL 3 AMX, 2 AVX512-VNNI, 1 AVX-VNNI, 0 AVX2.
+// Vectors of the instruction set that this file is compiled for: SPLADERT_LEVEL 3 AMX, 2 AVX512-VNNI, 1 AVX-VNNI, 0
+// AVX2.
 //
 // Only plain functions of this namespace, nothing of the standard library that might be emitted as a shared symbol: the
 // linker could take a copy with AVX-512 instructions for code that runs on every CPU. Products and sums are contracted
@@ -85,9 +86,7 @@ static inline void store_bytes(uint8_t* p, Floats v) {
   __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
 }
-static inline Floats round_even(Floats v) {
-  return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-}
+static inline Floats round_even(Floats v) { return _mm256_round_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 static inline Floats scale_by_power(Floats v, Floats n) {  // v * 2^n, n of at least -126
   Ints exponent = _mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23);
   return v * _mm256_castsi256_ps(exponent);
@@ -108,11 +107,12 @@ static inline Floats power_of_two(Floats x) {
   return scale_by_power(p, n);
 }
 
-// x * Phi(x), Phi(x) = 1/2 + x * p(x * x) with p of degree 9, fitted over |x| <= 4.5 at Chebyshev points (weighted by x).
+// x * Phi(x), Phi(x) = 1/2 + x * p(x * x) with p of degree 9, fitted over |x| <= 4.5 at Chebyshev points (weighted by
+// x).
 static inline Floats gelu(Floats x) {
-  static const float coefficients[10] = {1.569060637e-01f,  -7.718508245e-02f, 5.463610127e-02f, -4.024615529e-02f,
-                                         2.886919337e-02f,  -1.845850797e-02f, 9.626351572e-03f, -6.091541915e-03f,
-                                         4.980802232e-03f,  -1.927613967e-03f};
+  static const float coefficients[10] = {1.569060637e-01f, -7.718508245e-02f, 5.463610127e-02f, -4.024615529e-02f,
+                                         2.886919337e-02f, -1.845850797e-02f, 9.626351572e-03f, -6.091541915e-03f,
+                                         4.980802232e-03f, -1.927613967e-03f};
   x = maximum(x, all(-4.5f));  // below, it is -2e-5 and less
   const Floats t = minimum(x, all(4.5f));
   const Floats u = multiply_add(t * t, all(2.f / 20.25f), all(-1.f));
@@ -148,7 +148,10 @@ struct Destination {
   Floats inverse_scale, zero_point;
 
   Destination(uint8_t* bytes, float* floats, int width, const Quantization& to)
-      : bytes(bytes), floats(to.is_float ? floats : nullptr), width(width), inverse_scale(all(to.inverse_scale)),
+      : bytes(bytes),
+        floats(to.is_float ? floats : nullptr),
+        width(width),
+        inverse_scale(all(to.inverse_scale)),
         zero_point(all(to.zero_point)) {}
 
   inline void put(int row, int column, Floats y) const {

@@ -16,11 +16,13 @@ class Limits:
         tokens: the most tokens of a batch, padding included, so that memory does not grow with the number of texts.
         batch_cost: what a batch costs before its first token, counted in tokens.
         texts: the most texts of a batch.
+        padded: each text is padded to the longest of its batch; else texts of any length go together at no cost.
     """
 
     tokens: int
     batch_cost: int
     texts: int = sys.maxsize
+    padded: bool = True
 
     def with_texts(self, texts: int) -> Limits:
         """The same for at most `texts` texts."""
@@ -37,11 +39,28 @@ def batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:
     Texts without any token, which a tokenizer without special tokens makes of "", are in no batch.
     """
     order = sorted((i for i, length in enumerate(lengths) if length), key=lambda i: -lengths[i])
+    if not limits.padded:
+        yield from _packed(order, lengths, limits)
+        return
     for start, stop in _groups([lengths[i] for i in order], limits):
         while start < stop:
             size = limits.fitting(lengths[order[start]])
             yield order[start : min(start + size, stop)]
             start += size
+
+
+def _packed(order: Sequence[int], lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:
+    """Batches as full as the limits let them be."""
+    batch: list[int] = []
+    tokens = 0
+    for i in order:
+        if batch and (len(batch) == limits.texts or tokens + lengths[i] > limits.tokens):
+            yield batch
+            batch, tokens = [], 0
+        batch.append(i)
+        tokens += lengths[i]
+    if batch:
+        yield batch
 
 
 def _groups(lengths: Sequence[int], limits: Limits) -> list[tuple[int, int]]:

@@ -91,6 +91,7 @@ class SparseEncoder:
         providers: Sequence[str] | None = None,
         threads: int | None = None,
         spin: bool = True,
+        isa: str | None = None,
         precision: str | None = None,
     ) -> SparseEncoder:
         """Load a bundle.
@@ -105,6 +106,9 @@ class SparseEncoder:
                 it is an error.
             threads: threads of one batch, at most as many as this process may use cores; None is one a physical core.
             spin: let threads spin while they wait: faster alone, slower where other processes share the cores.
+            isa: what cpu-int8 runs with: an instruction set of the compiled engine ("amx", "avx512-vnni", "avx-vnni",
+                "avx2"), or "onnx" for ONNX Runtime; it runs or is an error. None is SPLADERT_ISA of the environment,
+                else the best here.
             precision: the former name of `variant`.
 
         Raises:
@@ -116,7 +120,7 @@ class SparseEncoder:
         if variant is not None and precision is not None:
             raise InputError(f"variant is {variant!r} and precision {precision!r}, two names of one thing; give one")
         request = make_request(device, variant if variant is not None else precision, providers)
-        return cls.from_bundle(open_bundle(bundle, revision=revision), request, RuntimeOptions(threads, spin))
+        return cls.from_bundle(open_bundle(bundle, revision=revision), request, RuntimeOptions(threads, spin, isa))
 
     @classmethod
     def from_bundle(

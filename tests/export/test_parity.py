@@ -4,42 +4,17 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from spladert import SparseEncoder, SparseVector
+from spladert import SparseEncoder
+from support.card import Card, dense
 from support.checkpoints import ARCHITECTURES, LINES, make_checkpoint
 
 torch = pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 
 TEXTS = [*LINES, "", "a", "당뇨병", "🙂 emoji and 漢字", "모르는 글자 ꙮ", LINES[0] * 40]
-
-
-def card_encode(folder: Path, text: str, max_length: int) -> Any:
-    """The model card's example, line by line."""
-    from torch import nn
-    from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForMaskedLM.from_pretrained(folder)
-    inputs = tokenizer(text, return_tensors="pt", padding=True, truncation=True, max_length=max_length)
-    inputs.pop("token_type_ids", None)
-    with torch.no_grad():
-        outputs = model(**inputs)
-        logits = outputs.logits
-        relu = nn.ReLU()
-        token_scores = torch.log1p(relu(logits))
-        mask = inputs["attention_mask"].unsqueeze(-1).float()
-        sparse_repr = (token_scores * mask).max(dim=1).values[0]
-    return sparse_repr.numpy()
-
-
-def dense(vector: SparseVector, size: int) -> Any:
-    weights = np.zeros(size, np.float32)
-    weights[vector.indices] = vector.values
-    return weights
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -52,10 +27,10 @@ def test_matches_the_cards_encode_alone_and_in_a_batch(checkpoint: Path, max_len
     from spladert_export import export
 
     encoder = SparseEncoder.load(export(checkpoint, tmp_path / "bundle", max_length=max_length, top_k=10_000))
-    size = encoder.manifest.vocabulary_size
+    size, card = encoder.manifest.vocabulary_size, Card(checkpoint)
     together = encoder.encode(TEXTS, batch_size=len(TEXTS))
     for text, batched in zip(TEXTS, together, strict=True):
-        expected = card_encode(checkpoint, text, max_length)
+        expected = card.encode(text, max_length)
         alone = encoder.encode(text)
         assert len(alone) == (expected > 0).sum() > 5
         np.testing.assert_allclose(dense(alone, size), expected, atol=1e-5)

@@ -197,7 +197,7 @@ def test_descriptions_that_do_not_fit_are_refused(changes: dict[str, int], messa
 
 def test_unknown_instruction_sets_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     library = abi().load_library(build("native"))
-    with pytest.raises(DeviceError, match="sse9.*use one of amx, avx512-vnni, avx-vnni, avx2"):
+    with pytest.raises(DeviceError, match=r"sse9.*use one of amx, avx512-vnni, avx-vnni, avx2"):
         start_engine(library, make_encoder(Shape()), isa="sse9")
     monkeypatch.setenv("SPLADERT_ISA", "avx2")
     assert start_engine(library, make_encoder(Shape())).isa == "avx2"
@@ -209,3 +209,23 @@ def test_weights_of_8_bits_are_refused_where_they_would_saturate() -> None:
     encoder.layers[1].down.weight[5, 7] = 65
     with pytest.raises(DeviceError, match="8 bits"):
         start_engine(library, encoder, isa="avx2")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("place", ["norm", "scale", "decoder", "bias", "embedding"])
+def test_numbers_that_are_none_end_in_a_vector(stages: Stages, place: str, bad: float) -> None:
+    """Altered weights give vectors that are wrong, and nothing worse: the hash of the file is what tells."""
+    encoder = make_encoder(BERT)
+    scale = encoder.layers[0].query.scale
+    assert scale is not None
+    arrays = {
+        "norm": encoder.layers[1].after_mlp.weight,
+        "scale": scale,
+        "decoder": encoder.decoder.scale,
+        "bias": encoder.decoder_bias,
+        "embedding": encoder.words.scale,
+    }
+    arrays[place][::3] = bad
+    indices, _ = start_engine(stages.library, encoder, isa=stages.isa).run(rows_of(LENGTHS, 333))
+    assert ((indices >= 0) & (indices < 333)).all()
+    assert all(len({*row}) == len(row) for row in indices.tolist())

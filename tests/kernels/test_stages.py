@@ -19,9 +19,7 @@ def sums(a: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 @few
-@given(
-    rows=st.integers(1, 70), inner=st.integers(1, 200), columns=st.integers(1, 100), seed=st.integers(0, 2**32 - 1)
-)
+@given(rows=st.integers(1, 70), inner=st.integers(1, 200), columns=st.integers(1, 100), seed=st.integers(0, 2**32 - 1))
 def test_int8_product_is_exact_for_any_shape(stages: Stages, rows: int, inner: int, columns: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     a = rng.integers(0, 256, (rows, inner)).astype(np.uint8)
@@ -54,9 +52,7 @@ def test_int8_product_of_zero_rows_and_columns_is_zero(stages: Stages) -> None:
 
 
 @few
-@given(
-    rows=st.integers(1, 30), inner=st.integers(1, 150), columns=st.integers(1, 70), seed=st.integers(0, 2**32 - 1)
-)
+@given(rows=st.integers(1, 30), inner=st.integers(1, 150), columns=st.integers(1, 70), seed=st.integers(0, 2**32 - 1))
 def test_float_product_is_near_for_any_shape(stages: Stages, rows: int, inner: int, columns: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     a = rng.standard_normal((rows, inner)).astype(np.float32)
@@ -101,7 +97,9 @@ def test_attention_survives_large_scores(stages: Stages) -> None:
 
 
 @few
-@given(rows=st.integers(1, 20), units=st.integers(1, 16), zero_point=st.integers(0, 255), seed=st.integers(0, 2**32 - 1))
+@given(
+    rows=st.integers(1, 20), units=st.integers(1, 16), zero_point=st.integers(0, 255), seed=st.integers(0, 2**32 - 1)
+)
 def test_norm_is_within_a_rounding_step(stages: Stages, rows: int, units: int, zero_point: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     hidden = units * 64

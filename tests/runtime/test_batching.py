@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 from hypothesis import given
@@ -23,6 +24,18 @@ def test_every_text_is_in_one_run_within_the_limits(lengths: list[int], limits: 
     for run in planned:
         assert 1 <= len(run) <= limits.texts
         assert len(run) == 1 or len(run) * max(lengths[i] for i in run) <= limits.tokens
+
+
+@given(LENGTHS, LIMITS)
+def test_packed_batches_are_as_full_as_the_limits_let_them_be(lengths: list[int], limits: Limits) -> None:
+    limits = replace(limits, padded=False)
+    planned = list(batches(lengths, limits))
+    assert sorted(i for run in planned for i in run) == [i for i, n in enumerate(lengths) if n]
+    tokens = [sum(lengths[i] for i in run) for run in planned]
+    assert all(len(run) == 1 or total <= limits.tokens for run, total in zip(planned, tokens, strict=True))
+    assert all(len(run) <= limits.texts for run in planned)
+    for run, total, after in zip(planned, tokens, planned[1:], strict=False):
+        assert len(run) == limits.texts or total + lengths[after[0]] > limits.tokens
 
 
 @given(st.dictionaries(st.integers(1, 64), st.integers(1, 9), min_size=1, max_size=7), st.integers(0, 100))

@@ -7,10 +7,11 @@ from typing import Any
 
 from support.checkpoints import LINES, make_tokenizer
 
-# What configs of all types call their sizes: each type takes those that it has.
+# What configs of all types call their sizes: each type takes those that it has. One layer of a kind is enough to show
+# whether it is exported rightly, and the tracing of each costs seconds.
 TINY = {
     "hidden_size": 32,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 8,
@@ -18,13 +19,13 @@ TINY = {
     "max_position_embeddings": 140,
     "embedding_size": 32,
     "dim": 32,
-    "n_layers": 2,
+    "n_layers": 1,
     "n_heads": 4,
     "hidden_dim": 48,
     "emb_dim": 32,
     "d_model": 32,
-    "encoder_layers": 2,
-    "decoder_layers": 2,
+    "encoder_layers": 1,
+    "decoder_layers": 1,
     "encoder_attention_heads": 4,
     "decoder_attention_heads": 4,
     "encoder_ffn_dim": 48,
@@ -54,9 +55,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "layoutlm": {"max_2d_position_embeddings": 16},
     "luke": {"entity_vocab_size": 8, "entity_emb_size": 8},
     "mobilebert": {"embedding_size": 16, "intra_bottleneck_size": 16, "true_hidden_size": 16},
-    "modernbert": {"local_attention": 16, "num_hidden_layers": 4},
+    "modernbert": {"local_attention": 16, "num_hidden_layers": 2},
     "mpnet": {"relative_attention_num_buckets": 32},
-    "neomme": {"head_dim": 16, "embedding_rank": 16, "num_hidden_layers": 4, "sliding_window": 8},
+    "neomme": {"head_dim": 16, "embedding_rank": 16, "num_hidden_layers": 2, "sliding_window": 8},
     "nomic_bert": {"head_dim": None, "num_key_value_heads": None},
     "nystromformer": {"num_landmarks": 64, "segment_means_seq_len": 64},
     "perceiver": {"num_latents": 4, "d_latents": 16, "num_blocks": 1, "num_self_attends_per_block": 1},
@@ -70,13 +71,18 @@ CHANGES: dict[str, dict[str, Any]] = {
     "roc_bert": {"pronunciation_vocab_size": 8, "shape_vocab_size": 8},
     "squeezebert": {"q_groups": 1, "k_groups": 1, "v_groups": 1},
     "tapas": {"type_vocab_sizes": [3, 4, 2, 2, 2, 2, 2]},
-    "ultrabert": {"prediction_head_size": 24, "sliding_window": 8, "num_hidden_layers": 3},
+    "ultrabert": {
+        "prediction_head_size": 24,
+        "sliding_window": 8,
+        "num_hidden_layers": 2,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
     "xmod": {"languages": ["ko_KR", "en_XX"], "default_language": "ko_KR"},
 }
 
 
-def make_config(kind: str, vocabulary: int) -> Any:
-    """The tiny config of a model type."""
+def make_config(kind: str, vocabulary: int, **changes: Any) -> Any:
+    """The tiny config of a model type, with changes to it."""
     from transformers import AutoConfig
 
     config_class = type(AutoConfig.for_model(kind))
@@ -87,17 +93,17 @@ def make_config(kind: str, vocabulary: int) -> Any:
     defaults = config_class()
     tiny = {**TINY, "vocab_size": vocabulary}
     names = {name: value for name, value in tiny.items() if hasattr(defaults, name)}
-    merged = {**names, **CHANGES.get(kind, {})}
+    merged = {**names, **CHANGES.get(kind, {}), **changes}
     return config_class(**{name: value for name, value in merged.items() if value is not None})
 
 
-def make_model(kind: str, vocabulary: int) -> Any:
+def make_model(kind: str, vocabulary: int, **changes: Any) -> Any:
     """A random model in evaluation mode; its weights are large enough for every part of it to matter."""
     import torch
     from transformers import AutoModelForMaskedLM
 
     torch.manual_seed(0)
-    model = AutoModelForMaskedLM.from_config(make_config(kind, vocabulary)).eval()
+    model = AutoModelForMaskedLM.from_config(make_config(kind, vocabulary, **changes)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 1:  # biases and norms that are not all zeros and ones
@@ -107,12 +113,12 @@ def make_model(kind: str, vocabulary: int) -> Any:
     return model
 
 
-def make_checkpoint(kind: str, folder: Path) -> Path:
+def make_checkpoint(kind: str, folder: Path, **changes: Any) -> Path:
     """Save the tiny random checkpoint of a model type, with the tests' tokenizer."""
     import torch
 
     tokenizer = make_tokenizer()
-    model = make_model(kind, len(tokenizer) + 3)  # three padding rows, as real vocabularies have
+    model = make_model(kind, len(tokenizer) + 3, **changes)  # three padding rows, as real vocabularies have
     decoder = model.get_output_embeddings()
     if getattr(decoder, "bias", None) is not None:  # a few dozen active dimensions a text
         inputs = tokenizer(LINES, return_tensors="pt", padding=True, return_token_type_ids=False)

@@ -80,9 +80,7 @@ def make_encoder(shape: Shape, seed: int = 0) -> Encoder:
         )
         for number in range(shape.layers)
     )
-    high, low = (
-        rng.integers(-limit, limit + 1, (shape.vocabulary, hidden)).astype(np.int8) for limit in (64, 127)
-    )
+    high, low = (rng.integers(-limit, limit + 1, (shape.vocabulary, hidden)).astype(np.int8) for limit in (64, 127))
     table = Table(high, low, (rng.uniform(0.5, 1.5, shape.vocabulary) / (37 * math.sqrt(hidden))).astype(np.float32))
     return Encoder(
         layers=layers,
@@ -108,7 +106,7 @@ def make_encoder(shape: Shape, seed: int = 0) -> Encoder:
 
 
 def logits(encoder: Encoder, row: list[int]) -> tuple[Floats, Floats]:
-    """(logits by the decoder's integers, exact logits), float32 [V] each: the first choose winners, the second count."""
+    """(logits by the decoder's integers, exact logits), float32 [V] each: winners are chosen by the first."""
     words, count = encoder.words, len(row)
     whole = words.high.astype(np.float32) + words.low.astype(np.float32) / 256
     x = whole[row] * words.scale[row][:, None]
@@ -156,7 +154,9 @@ def to_bytes(x: Floats, to: Quantization) -> NDArray[np.uint8]:
 
 
 def gelu(x: Floats) -> Floats:
-    return np.array([value * 0.5 * math.erfc(-value / math.sqrt(2)) for value in x.ravel()], np.float32).reshape(x.shape)
+    return np.array([value * 0.5 * math.erfc(-value / math.sqrt(2)) for value in x.ravel()], np.float32).reshape(
+        x.shape
+    )
 
 
 def _attention(encoder: Encoder, layer: Layer, x: Floats) -> Floats:

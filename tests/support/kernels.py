@@ -103,7 +103,12 @@ class Stages:
         return out
 
     def _call(self, name: str, *arguments: Any) -> None:
-        kinds = {"uint8": self.abi.Bytes, "int8": self.abi.SignedBytes, "int32": self.abi.Ints, "float32": self.abi.Floats}
+        kinds = {
+            "uint8": self.abi.Bytes,
+            "int8": self.abi.SignedBytes,
+            "int32": self.abi.Ints,
+            "float32": self.abi.Floats,
+        }
         error = ctypes.create_string_buffer(self.abi.ERROR_SIZE)
         given = [
             value.ctypes.data_as(kinds[value.dtype.name]) if isinstance(value, np.ndarray) else value

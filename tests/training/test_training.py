@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,7 @@ def test_a_saved_checkpoint_loads_as_any_masked_lm(corpus: Corpus, tmp_path: Pat
     np.testing.assert_allclose(mine, weights.numpy(), atol=5e-3)  # fp16 storage
 
 
-def test_held_out_passages_are_in_no_training_pair(corpus: Corpus, tmp_path: Path) -> None:
+def test_held_out_passages_are_in_no_training_pair(corpus: Corpus) -> None:
     kept, held_out = split_pairs(corpus.pairs, 0.25, seed=1)
     assert len(held_out) == 6
     assert not {pair.passage for pair in kept} & {pair.passage for pair in held_out}
@@ -179,9 +179,40 @@ def test_held_out_passages_are_in_no_training_pair(corpus: Corpus, tmp_path: Pat
     assert seen == ["다른 글", *corpus.sentences]
     retrieval = validation_set(corpus.pairs, held_out, "made up")
     assert len(retrieval.passages) == len({pair.passage for pair in corpus.pairs})
+
+
+def test_evaluation_ranks_by_the_cards_vectors(corpus: Corpus, tmp_path: Path) -> None:
+    """Metrics and sizes of the sides, against the card's encode() and a plain sort."""
     tokenizer = make_tokenizer(corpus.texts(), tmp_path, SETTINGS)
-    found = evaluate(build(SETTINGS.shape, 24, 0), tokenizer, retrieval, 24)
-    assert 0 <= found["R@1"] <= found["MRR@10"] <= found["R@10"] <= 1
+    model = build(SETTINGS.shape, SETTINGS.max_length, 0)
+    with torch.no_grad():
+        model.decoder.bias.fill_(-0.02)  # some entries are zero
+    _, held_out = split_pairs(corpus.pairs, 0.5, seed=1)
+    retrieval = validation_set(corpus.pairs, held_out, "made up")
+    found = evaluate(model, tokenizer, retrieval, SETTINGS.max_length)
+
+    tokenizer.enable_truncation(SETTINGS.max_length)
+
+    def card(texts: Iterable[str]) -> Any:
+        model.eval()
+        rows = [torch.tensor([tokenizer.encode(text).ids]) for text in texts]
+        with torch.no_grad():
+            return torch.cat([torch.log1p(torch.relu(model(input_ids=row).logits)).amax(1) for row in rows]).numpy()
+
+    queries, passages = card(retrieval.queries.values()), card(retrieval.passages.values())
+    own = np.array([list(retrieval.passages).index(*retrieval.relevant[query]) for query in retrieval.queries])
+    products = queries @ passages.T
+    ranks = (products > products[np.arange(len(own)), own][:, None]).sum(axis=1)  # 0 is the best
+    inside = ranks < 10
+    assert 0 < inside.mean() < 1
+    assert found == {
+        "nDCG@10": pytest.approx((inside / np.log2(ranks + 2)).mean(), abs=1e-4),
+        "R@1": pytest.approx((ranks == 0).mean(), abs=1e-4),
+        "R@10": pytest.approx(inside.mean(), abs=1e-4),
+        "MRR@10": pytest.approx((inside / (ranks + 1)).mean(), abs=1e-4),
+        "active/query": pytest.approx((queries > 0).sum(axis=1).mean(), abs=0.051),
+        "active/passage": pytest.approx((passages > 0).sum(axis=1).mean(), abs=0.051),
+    }
 
 
 def test_too_few_texts_for_the_vocabulary_is_one_clear_error(tmp_path: Path) -> None:

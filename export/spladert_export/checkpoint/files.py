@@ -62,6 +62,15 @@ class CheckpointFiles:
                 f"{self.source} cannot be loaded: its {name} is not in the cache, and the hub cannot be asked ({why})"
             ) from error
 
+    def commit(self, name: str) -> str | None:
+        """The commit that the hub's file `name` is of; None for a folder.
+
+        Raises:
+            ExportError: as `path`.
+        """
+        path = None if self.is_folder else self.path(name)
+        return None if path is None else path.parts[path.parts.index("snapshots") + 1]
+
     def json(self, name: str) -> Any:
         """What the JSON file `name` holds, or None where there is none.
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, normalizers
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -22,6 +24,7 @@ from ..graph.heads import Head
 from .files import CheckpointFiles
 from .lengths import Lengths, choose_lengths
 from .positions import usable_positions
+from .query_weights import read_query_weights
 from .refuse import (
     first_lines,
     refuse_behaviour,
@@ -41,9 +44,11 @@ class Checkpoint:
 
     Attributes:
         head: what is computed from its logits.
-        prompts: what goes before a text, by its side: "query", "document", or "default" for neither.
+        prompts: what goes before a text, by its side: "query", "document", or "default" for neither; empty where
+            nothing does.
         lengths: how many tokens a text may have.
         top_k: the most entries of a vector that the checkpoint itself gives; None is all.
+        query_weights: float32 [V], by token id, where queries are looked up and not run; else None.
     """
 
     model: Any
@@ -54,6 +59,7 @@ class Checkpoint:
     prompts: Mapping[str, str] = field(default_factory=dict)
     lengths: Lengths = field(default_factory=Lengths)
     top_k: int | None = None
+    query_weights: NDArray[np.float32] | None = None
 
     @property
     def vocabulary_size(self) -> int:
@@ -117,8 +123,9 @@ def load_checkpoint(
     """
     files = CheckpointFiles.at(source, revision)
     recipe = read_recipe(files)
-    refuse_files(files, recipe.subfolder)
-    where = {"revision": revision, "subfolder": recipe.subfolder, "trust_remote_code": False}
+    refuse_files(files, recipe)
+    commit = files.commit(recipe.file("config.json"))
+    where = {"revision": commit, "subfolder": recipe.subfolder, "trust_remote_code": False}
     with _quiet_transformers():
         model, report = _load_model(source, where)
         try:
@@ -126,12 +133,18 @@ def load_checkpoint(
         except Exception as error:
             raise ExportError(f"{source} has no tokenizer that loads: {first_lines(error)}") from error
     refuse_weights(source, model, report)
-    refuse_tokenizer(files, recipe.subfolder, tokenizer, with_types=recipe.of_sentence_transformers)
+    refuse_tokenizer(files, recipe, tokenizer)
     refuse_behaviour(source, model)
     refuse_vocabulary(source, model, tokenizer)
     tokenizer.padding_side = "right"  # the graph's batches are padded there; a text's vector does not depend on it
     if recipe.lower_case:
         _lower_case(tokenizer)
+    table = recipe.query_table
+    weights = (
+        None
+        if table is None
+        else read_query_weights(files, table, tokenizer, len(model.get_output_embeddings().weight))
+    )
     own = recipe.max_length or (tokenizer.model_max_length if recipe.of_sentence_transformers else None)
     lengths = choose_lengths(
         source,
@@ -144,11 +157,12 @@ def load_checkpoint(
         model,
         tokenizer,
         source,
-        revision or getattr(model.config, "_commit_hash", None),
+        commit,
         head=recipe.head,
         prompts=recipe.prompts,
         lengths=lengths,
         top_k=recipe.top_k,
+        query_weights=weights,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from spladert import ExportError
 
 from ..graph.decoder import find_decoder, probe_ids
 from .files import CheckpointFiles
+from .sentence_transformers import Recipe
 from .supported import support
 
 # A vocabulary may be padded, usually to a multiple of 64 or 128 rows; more than this is another tokenizer's model.
@@ -20,20 +20,19 @@ KNOWN_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids"})
 PADDING_MATTERS = 1e-3  # of a logit: rounding makes less of a difference to the padding beside a text
 
 
-def refuse_files(files: CheckpointFiles, subfolder: str) -> None:
+def refuse_files(files: CheckpointFiles, recipe: Recipe) -> None:
     """What the small files show, before weights are read.
 
     Raises:
         ExportError: there is no config, it is of a type that cannot be exported, or an adapter lies beside the weights.
     """
-    inside = f"{subfolder}/" if subfolder else ""
-    config = files.json(f"{inside}config.json")
+    name = recipe.file("config.json")
+    config = files.json(name)
     if config is None:
         raise ExportError(
-            f"{files.source!r} has no {inside}config.json, so it is no checkpoint; give a checkpoint's folder or a "
-            "hub id"
+            f"{files.source!r} has no {name}, so it is no checkpoint; give a checkpoint's folder or a hub id"
         )
-    if files.path(f"{inside}adapter_config.json") is not None:
+    if files.path(recipe.file("adapter_config.json")) is not None:
         raise ExportError(
             f"{files.source} has an adapter (adapter_config.json) beside its weights; merge it into them with peft's "
             "merge_and_unload() and save the model again"
@@ -44,11 +43,10 @@ def refuse_files(files: CheckpointFiles, subfolder: str) -> None:
         raise ExportError(f"{files.source} is a {kind} model, which cannot be exported: {known.reason}")
 
 
-def refuse_tokenizer(files: CheckpointFiles, subfolder: str, tokenizer: Any, *, with_types: bool) -> None:
+def refuse_tokenizer(files: CheckpointFiles, recipe: Recipe, tokenizer: Any) -> None:
     """A tokenizer that is not the checkpoint's, or whose tokens the graph cannot be given.
 
-    Args:
-        with_types: the reference gives the model its tokens' types too, as sentence-transformers does.
+    sentence-transformers gives the model its tokens' types too, the model card does not.
 
     Raises:
         ExportError: see above.
@@ -60,7 +58,7 @@ def refuse_tokenizer(files: CheckpointFiles, subfolder: str, tokenizer: Any, *, 
             "AutoTokenizer.from_pretrained(...).save_pretrained(...) where its conversion is supported"
         )
     names = ["tokenizer.json", *(name for name in type(tokenizer).vocab_files_names.values() if name)]
-    places = [os.path.join(subfolder, name) for name in dict.fromkeys(names)]
+    places = [recipe.file(name) for name in dict.fromkeys(names)]
     if all(files.path(place) is None for place in places):
         raise ExportError(
             f"{source} has no tokenizer (none of {', '.join(places)}); save it beside the weights with "
@@ -70,7 +68,7 @@ def refuse_tokenizer(files: CheckpointFiles, subfolder: str, tokenizer: Any, *, 
     others = sorted(set(given) - KNOWN_INPUTS)
     if others:
         raise ExportError(f"{source}: its tokenizer gives the model {', '.join(others)} too, which is not supported")
-    if with_types and any(given.get("token_type_ids", [])):
+    if recipe.of_sentence_transformers and any(given.get("token_type_ids", [])):
         raise ExportError(f"{source}: its tokenizer gives tokens types other than 0, which is not supported")
 
 

@@ -21,7 +21,10 @@ def atomic_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     Raises:
         ExportError: `out` is taken, and is not a bundle that may be overwritten.
     """
-    out = out.resolve()  # where `out` is a link, the folder it names is made or replaced, and the link stays
+    try:
+        out = out.resolve()  # where `out` is a link, the folder it names is made or replaced, and the link stays
+    except (OSError, RuntimeError) as error:  # of a link to itself
+        raise ExportError(f"{out} cannot be made a folder ({error}); choose another place") from None
     _refuse_taken(out, overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ def title(report: Report) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     return (
         f"{report.source} ({report.architecture}, {report.parameters:,} parameters), {report.variant} on "
-        f"{report.device}, {threads}{'' if report.spin else ' that do not spin'}\n"
+        f"{report.device} by {report.runs_on}, {threads}{'' if report.spin else ' that do not spin'}\n"
         f"{machine['cpu']} (family {machine['family']}, model {machine['model']}; "
         f"{', '.join(machine['flags']) or 'instruction sets unknown'}), {machine['cores']} cores; "
         f"{machine['system']}; {packages}"
@@ -27,7 +27,7 @@ def title(report: Report) -> str:
 
 def show(report: Report, console: Console) -> None:
     """Print the tables, and what disturbed the measurement."""
-    console.print(Text(title(report), style="bold"))
+    console.print(Text(title(report), style="bold"), soft_wrap=True)
     latency = [
         (
             f"{one.tokens}",
@@ -51,7 +51,7 @@ def show(report: Report, console: Console) -> None:
     rows = [("import", start.import_s), ("load", start.load_s), ("first vector", start.first_vector_s)]
     _print(console, "Since the start of a process", ("", "s"), [(name, f"{value:.2f}") for name, value in rows])
     for warning in report.warnings:
-        console.print(Text(f"warning: {warning}", style="yellow"))
+        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
 
 
 def milliseconds(value: float) -> str:

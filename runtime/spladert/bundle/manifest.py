@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar, cast
 
 from ..errors import BundleError
+from ..json_text import parse_json
 
 SCHEMA_VERSION = 2
 # Entries of `requires` that this reader acts on: a prompt, a length for each side, a table of query weights.
@@ -97,7 +98,7 @@ class Manifest:
                 the wrong type.
         """
         try:
-            raw = json.loads(text)
+            raw = parse_json(text)
         except ValueError as error:
             raise BundleError(
                 f"{where} is not valid JSON ({error}): it is truncated or altered; export it again"
@@ -131,9 +132,9 @@ class Manifest:
                 parameters=_get(source, "parameters", int, where),
                 weights_sha256=_get(source, "weights_sha256", str, where),
             ),
-            max_length=_get(raw, "max_length", int, where),
-            top_k=_get(raw, "top_k", int, where),
-            vocabulary_size=_get(raw, "vocabulary_size", int, where),
+            max_length=_count(raw, "max_length", where),
+            top_k=_count(raw, "top_k", where),
+            vocabulary_size=_count(raw, "vocabulary_size", where),
             pad_token_id=_get(raw, "pad_token_id", int, where),
             special_token_ids=_ids(raw, "special_token_ids", where),
             excluded_token_ids=_ids(raw, "excluded_token_ids", where),
@@ -184,6 +185,13 @@ def _prompts(raw: dict[str, Any], where: str) -> dict[str, str]:
 
 def _optional(raw: dict[str, Any], name: str, kind: type[T], where: str) -> T | None:
     return None if raw.get(name) is None else _get(raw, name, kind, where)
+
+
+def _count(raw: dict[str, Any], name: str, where: str) -> int:
+    count = _get(raw, name, int, where)
+    if not 1 <= count < 2**31:  # ids are int32
+        raise BundleError(f"{where}: {name!r} is {count}, which cannot be; export the bundle again")
+    return count
 
 
 def _get(raw: dict[str, Any], name: str, kind: type[T], where: str) -> T:

@@ -35,10 +35,13 @@ def external_files(path: Path) -> set[str]:
             view = memoryview(content)
             try:
                 return set(_locations(view, "Model"))
+            except (ValueError, IndexError) as error:
+                problem = str(error)  # the error itself holds views of the mapping, which could then not be closed
             finally:
                 view.release()
-    except (ValueError, IndexError) as error:
-        raise BundleError(f"{path} is not an ONNX graph ({error}); copy or export it again") from None
+    except ValueError as error:
+        problem = str(error)  # an empty file cannot be mapped
+    raise BundleError(f"{path} is not an ONNX graph ({problem}); copy or export it again")
 
 
 def _locations(message: memoryview, kind: str) -> Iterator[str]:

@@ -9,8 +9,6 @@ import click
 
 from ..bench.measure import Settings, measure
 from ..bench.plot import check_plot, plot
-from ..bundle import open_bundle
-from ..engine import RuntimeOptions, make_request
 from ..evaluation.dataset import read_lines
 from .options import Runtime, json_option, load_options, stderr_console, write_json
 
@@ -65,9 +63,9 @@ def bench_command(
         check_plot(plot_path)
     console = stderr_console()
     report = measure(
-        open_bundle(bundle, revision=runtime.revision),
-        make_request(runtime.device, runtime.variant, None),
-        RuntimeOptions(runtime.threads, runtime.spin),
+        runtime.open(bundle),
+        runtime.request(),
+        runtime.options(),
         Settings(lengths, batch_sizes, callers, seconds),
         [line for _, line in read_lines(texts)] if texts is not None else None,
         say=lambda line: console.print(line, style="dim", soft_wrap=True),

@@ -6,16 +6,18 @@ Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted, 141 the reader o
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import click
+from click.exceptions import Exit
 
 from ..errors import DependencyError, SpladertError
 from ..version import __version__
+from .terminal import drop_output, prepare_output
 
 INTERRUPTED = 130  # 128 + SIGINT
 CLOSED_PIPE = 141  # 128 + SIGPIPE
@@ -61,20 +63,28 @@ class CommandGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in self._lazy.items()])
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        prepare_output()
+        with _one_line_errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with _one_line_errors():
             super().invoke(ctx)
             sys.stdout.flush()
-        except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
-            ctx.exit(INTERRUPTED)
-        except BrokenPipeError:
-            # The interpreter flushes standard output once more when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            ctx.exit(CLOSED_PIPE)
-        except SpladertError as error:
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(1)
-        except OSError as error:  # a full disk, a file without permission
-            click.echo(f"error: {error}", err=True)
-            ctx.exit(1)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        raise Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        drop_output()
+        raise Exit(CLOSED_PIPE) from None
+    except (SpladertError, OSError) as error:  # among the latter a full disk, a file without permission
+        drop_output()
+        click.echo(f"error: {error}", err=True)
+        raise Exit(1) from None

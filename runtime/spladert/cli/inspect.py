@@ -56,7 +56,7 @@ def this_machine(bundle: Bundle) -> dict[str, Any]:
 
     A variant is named only once a text went through it.
     """
-    nothing = {"device": None, "variant": None, "why": None}
+    nothing = {"device": None, "variant": None, "why": None, "runs_on": None}
     sets = instruction_sets()
     try:
         ort = onnxruntime_module()
@@ -67,7 +67,8 @@ def this_machine(bundle: Bundle) -> dict[str, Any]:
         with SparseEncoder.from_bundle(bundle) as encoder:
             encoder.encode("1")
             why = why_it_runs(encoder.device, encoder.variant, sets)
-            return facts | {"device": encoder.device, "variant": encoder.variant.name, "why": why, "problem": None}
+            found = {"device": encoder.device, "variant": encoder.variant.name, "why": why, "problem": None}
+            return facts | found | {"runs_on": encoder.engine.runs_on}
     except SpladertError as error:
         return facts | nothing | {"problem": str(error)}
 
@@ -135,6 +136,7 @@ def _runtime(runtime: dict[str, Any]) -> list[tuple[str, str]]:
         ("onnxruntime", f"{runtime['onnxruntime']}, {', '.join(runtime['providers'])}"),
         ("instruction sets", ", ".join(runtime["instruction_sets"]) or "unknown"),
         ("runs here", picked),
+        *([("engine", runtime["runs_on"])] if runtime["runs_on"] is not None else []),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..bundle import Bundle, open_bundle
+from ..engine import Device, PlacementRequest, RuntimeOptions, make_request
+from ..engine.base import ISAS
 from ..engine.placement import DEVICES
+from .terminal import is_unicode
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..encoder import SparseEncoder
-    from ..engine import Device
-
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -32,20 +35,26 @@ class Runtime:
     variant: str | None
     threads: int | None
     spin: bool
+    isa: str | None = None
     batch_size: int = 32
 
     def load(self, bundle: str | None) -> SparseEncoder:
         """The encoder over `bundle`, None the one that comes with the package."""
         from ..encoder import SparseEncoder
 
-        return SparseEncoder.load(
-            bundle,
-            revision=self.revision,
-            device=self.device,
-            variant=self.variant,
-            threads=self.threads,
-            spin=self.spin,
-        )
+        return SparseEncoder.from_bundle(self.open(bundle), self.request(), self.options())
+
+    def open(self, bundle: str | None) -> Bundle:
+        """`bundle`, without what runs it."""
+        return open_bundle(bundle, revision=self.revision)
+
+    def request(self) -> PlacementRequest:
+        """Where it is to run, and with which variant."""
+        return make_request(self.device, self.variant, None)
+
+    def options(self) -> RuntimeOptions:
+        """How it is to run there."""
+        return RuntimeOptions(self.threads, self.spin, self.isa)
 
 
 revision_option = click.option("--revision", metavar="R", help="Branch, tag or commit, where the bundle is a hub id.")
@@ -72,7 +81,7 @@ def runtime_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def load_options(command: Callable[..., None], *more: Decorator) -> Callable[..., None]:
-    """--revision, --device, --variant, --threads and --no-spin, given to `command` as one `runtime`.
+    """--revision, --device, --variant, --threads, --no-spin and --isa, given to `command` as one `runtime`.
 
     `more` are options of further fields of `Runtime`.
     """
@@ -98,6 +107,11 @@ def load_options(command: Callable[..., None], *more: Decorator) -> Callable[...
         click.option(
             "--spin/--no-spin", default=True, help="Threads spin while they wait: not where others share the cores."
         ),
+        click.option(
+            "--isa",
+            type=click.Choice(ISAS),
+            help="Of the compiled engine, for cpu-int8; onnx is ONNX Runtime instead. [default: the best here]",
+        ),
         *more,
     ]
     decorated: Callable[..., None] = with_runtime
@@ -121,11 +135,11 @@ def write_json(content: object, json_path: Path | None) -> bool:
     """Write `content` where --json says, if it was given; whether that was standard output, so that no table is due."""
     if json_path is None:
         return False
-    text = json.dumps(content, ensure_ascii=False, indent=2)
     if str(json_path) == "-":
-        click.echo(text)
+        click.echo(json.dumps(content, ensure_ascii=not is_unicode(sys.stdout), indent=2))
         return True
-    json_path.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(content, ensure_ascii=False, indent=2)
+    json_path.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")  # a path may have lone surrogates
     return False
 
 

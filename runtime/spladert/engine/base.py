@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("spladert")
 
+# What cpu-int8 can run with: instruction sets of the compiled engine, and ONNX Runtime, which knows its own.
+ISAS = ("amx", "avx512-vnni", "avx-vnni", "avx2", "onnx")
+
 
 class Engine(Protocol):
     """A graph that is ready to run; several threads may run it at once.
 
     Attributes:
         limits: what a batch may hold, and what it costs.
-        providers: ONNX Runtime's providers in use, first choice first.
+        providers: ONNX Runtime's providers in use, first choice first; none where it is not what runs.
+        runs_on: what computes, for people to read.
     """
 
     limits: Limits
     providers: tuple[str, ...]
+    runs_on: str
 
     def run(self, rows: Sequence[Sequence[int]]) -> TopK:
         """Token ids of texts, at least one token each, to `indices` int32 and `values` float32 [texts, k].
@@ -52,19 +57,24 @@ class RuntimeOptions:
         threads: threads of one batch; None is one a physical core, of those that this process may use.
         spin: let threads spin while they wait. Alone on its cores an engine is 1.1 to 1.5 times as fast with it; where
             another process shares them it is 1.2 to 1.3 times as slow.
+        isa: an instruction set of the compiled engine, or "onnx" for ONNX Runtime, to run cpu-int8 with or not at all;
+            None takes SPLADERT_ISA of the environment, else the best that runs here.
 
     Raises:
-        InputError: `threads` is no integer of at least 1.
+        InputError: `threads` is no integer of at least 1, or `isa` is not known.
     """
 
     threads: int | None = None
     spin: bool = True
+    isa: str | None = None
 
     def __post_init__(self) -> None:
         if self.threads is not None and (not isinstance(self.threads, Integral) or self.threads < 1):
             raise InputError(f"threads is {self.threads!r}; give an integer of at least 1, or leave it out")
         if not isinstance(self.spin, bool):
             raise InputError(f"spin is {self.spin!r}; give True or False")
+        if self.isa is not None and self.isa not in ISAS:
+            raise InputError(f"isa is {self.isa!r}; use one of {', '.join(ISAS)}, or leave it out")
 
     def thread_count(self) -> int | None:
         """Threads to start, at most as many as there are cores to run them; None leaves it to ONNX Runtime.

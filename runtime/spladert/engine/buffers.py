@@ -172,6 +172,7 @@ class BoundEngine:
         self.workers = [open_worker()]
         self.session = self.workers[0].session
         self.providers: tuple[str, ...] = tuple(self.session.get_providers())
+        self.runs_on = "ONNX Runtime"
         self._free.put(self.workers[0])
 
     def run(self, rows: Sequence[Sequence[int]]) -> TopK:

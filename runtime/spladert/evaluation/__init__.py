@@ -2,7 +2,7 @@
 
 from .dataset import RetrievalData, read_dataset
 from .retrieval import EvaluationReport, RetrievalScores, evaluate, evaluate_vectors, require_ir_measures
-from .terms import Term, TermReport, TermResult, evaluate_terms, read_terms
+from .terms import Term, TermReport, TermResult, evaluate_terms, read_terms, score_terms
 
 __all__ = [
     "EvaluationReport",
@@ -17,4 +17,5 @@ __all__ = [
     "read_dataset",
     "read_terms",
     "require_ir_measures",
+    "score_terms",
 ]

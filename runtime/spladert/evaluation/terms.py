@@ -13,19 +13,23 @@ A line of a list is `{"term": "손해배상", "expected": ["배상", "보상"], 
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..encoder import SparseEncoder
 from ..errors import InputError
-from ..vectors import SparseVector
+from ..json_text import parse_json
+from ..vectors import SparseVector, SparseVectors
 from .dataset import read_objects
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 HEAVIEST = 10  # tokens of an output that are looked at for garbage
 FEWEST_TERMS = 10  # for a token to count as noise by being everywhere
@@ -82,7 +86,7 @@ def read_terms(path: str | Path) -> tuple[Term, ...]:
     path = Path(path)
     if path.suffix == ".json":
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read: {error}") from None
         if not isinstance(content, dict):
@@ -106,28 +110,50 @@ def _term(where: str, value: dict[str, Any]) -> Term:
 
 
 def evaluate_terms(encoder: SparseEncoder, terms: Sequence[Term], *, batch_size: int = 32) -> TermReport:
-    """Encode the terms and score their expansions; the module's text says how."""
+    """Encode the terms and score their expansions; the module's text says how.
+
+    Raises:
+        InputError: there are no terms.
+    """
+    if not terms:
+        raise InputError("there are no terms; give at least one")
     vectors = encoder.encode([term.term for term in terms], batch_size=batch_size)
+    words = [encoder.tokenize_batch(term.expected, special_tokens=False).input_ids for term in terms]
+    return score_terms(terms, vectors, words, encoder.tokens, encoder.manifest.special_token_ids)
+
+
+def score_terms(
+    terms: Sequence[Term],
+    vectors: SparseVectors,
+    expected_ids: Sequence[Sequence[Sequence[int]]],
+    tokens: Sequence[str] | NDArray[np.object_],
+    special_token_ids: Iterable[int],
+) -> TermReport:
+    """Score vectors of the terms, in their order, whatever made them.
+
+    Args:
+        terms: at least one.
+        vectors: one a term.
+        expected_ids: of each term, the token ids of each expected word, without special tokens.
+        tokens: the vocabulary's tokens by id.
+        special_token_ids: ids that count for no word.
+    """
     everywhere = _everywhere(vectors)
-    special = set(encoder.manifest.special_token_ids)
+    special = set(special_token_ids)
     results = []
-    for term, vector in zip(terms, vectors, strict=True):
+    for term, vector, words in zip(terms, vectors, expected_ids, strict=True):
         present = set(vector.indices.tolist()) - special
-        parts = encoder.tokenize_batch(term.expected, special_tokens=False).input_ids
-        found = [word for word, ids in zip(term.expected, parts, strict=True) if _is_found(ids, present)]
-        heaviest = tuple(encoder.decode(vector, top_k=HEAVIEST))
-        noise = sum(
-            i in special or i in everywhere or is_noise(token)
-            for i, (token, _) in zip(vector.indices.tolist(), heaviest, strict=False)
-        )
+        found = [word for word, ids in zip(term.expected, words, strict=True) if _is_found(ids, present)]
+        top = list(vector.to_dict().items())[:HEAVIEST]
+        noise = sum(i in special or i in everywhere or is_noise(tokens[i]) for i, _ in top)
         results.append(
             TermResult(
                 term=term,
                 found=tuple(found),
                 missing=tuple(word for word in term.expected if word not in found),
-                garbage=2 * noise > len(heaviest) or not heaviest,
+                garbage=2 * noise > len(top) or not top,
                 dimensions=len(vector),
-                heaviest=heaviest,
+                heaviest=tuple((tokens[i], weight) for i, weight in top),
             )
         )
     domains = sorted({term.domain for term in terms} - {""})

@@ -132,7 +132,10 @@ def _format_of(path: Path) -> str:
 def _folder(path: Path, format: str, kind: int | None, overwrite: bool) -> Place:
     if kind is not None and not stat.S_ISDIR(kind):
         raise InputError(f"{path} is a file, and cannot be a folder of parts; leave the slash out")
-    place = Place(Path(os.path.abspath(path)), FORMATS[format].endings[0], ROWS_PER_PART, overwrite)
+    absolute = Path(os.path.abspath(path))
+    if not absolute.name:
+        raise InputError(f"{absolute} cannot be a folder of parts; name one in it")
+    place = Place(absolute, FORMATS[format].endings[0], ROWS_PER_PART, overwrite)
     if kind is not None and not overwrite and any(other != place.partial for other in path.absolute().iterdir()):
         raise InputError(f"{path} has files already; choose another folder, or replace its parts with --overwrite")
     return place

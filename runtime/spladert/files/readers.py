@@ -6,13 +6,13 @@ What cannot be read is not raised but yielded as a `BadRecord` in its place, so 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import IO, Any
 
 from ..errors import InputError
+from ..json_text import parse_json
 from .compression import ENDINGS
 from .lines import Line, read_lines, without_end
 from .parquet import read_parquet
@@ -99,9 +99,7 @@ def _read_jsonl(stream: IO[bytes], fields: Fields, max_line_bytes: int) -> Itera
 def _json_object(line: Line) -> dict[str, Any]:
     text = line.text()
     try:
-        value = json.loads(text)
-    except RecursionError:
-        raise UnreadableError("not valid JSON: nested too deeply") from None
+        value = parse_json(text)
     except ValueError as error:
         raise UnreadableError(f"not valid JSON: {error}") from None
     if not isinstance(value, dict):

@@ -51,7 +51,8 @@ def create_app(encoder: SparseEncoder, options: ServerOptions | None = None) -> 
         app.include_router(router)
     _add_page(app)
     _add_errors(app)
-    app.add_middleware(Guard, options=options)
+    overload = None if service.queries_without_model else service.batcher.overload  # a look-up needs no queue
+    app.add_middleware(Guard, options=options, overload=overload)
     if options.cors_origins:
         app.add_middleware(
             CORSMiddleware,

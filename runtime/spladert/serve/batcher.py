@@ -19,7 +19,7 @@ import numpy as np
 from ..batching import Limits, batches
 from ..vectors import TopK
 from .metrics import Metrics
-from .refusals import failed, overloaded
+from .refusals import RefusalError, failed, overloaded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +61,7 @@ class Batcher:
     """
 
     def __init__(
-        self, run: Run, limits: Limits, metrics: Metrics, *, max_queue: int = 512, max_wait: float = 0.0
+        self, run: Run, limits: Limits, metrics: Metrics, *, max_queue: int = 2048, max_wait: float = 0.0
     ) -> None:
         self._run, self._limits, self._metrics = run, limits, metrics
         self._max_queue, self._max_wait = max_queue, max_wait
@@ -72,6 +72,7 @@ class Batcher:
         self._waiting_tokens = 0
         self._tokens_per_second = 0.0
         self._running = False
+        self._refusing = False
         self._timer: asyncio.TimerHandle | None = None
         self.healthy = True
 
@@ -80,6 +81,21 @@ class Batcher:
         """Texts that wait for a batch."""
         return self._waiting
 
+    def overload(self) -> RefusalError | None:
+        """What every request is answered with, unread, from a first refusal to the next batch: else the server would
+        spend its time on requests that it cannot take, and small ones would never leave room for large ones."""
+        return overloaded(self._retry_after()) if self._refusing else None
+
+    def check_room(self, texts: int) -> None:
+        """See whether so many texts would fit in the queue, before work is spent on them.
+
+        Raises:
+            RefusalError: 429, they would not.
+        """
+        if self._waiting + texts > self._max_queue:
+            self._refusing = self._running
+            raise overloaded(self._retry_after())
+
     def submit(self, rows: Sequence[Sequence[int]], *, query: bool = False) -> Job:
         """Queue the texts of a request; queries go before documents.
 
@@ -87,8 +103,7 @@ class Batcher:
             RefusalError: 429, they would not fit in the queue.
         """
         job = Job(rows, asyncio.get_running_loop().create_future())
-        if self._waiting + job.left > self._max_queue:
-            raise overloaded(self._retry_after())
+        self.check_room(job.left)
         if not job.left:
             job.result.set_result([])
             return job
@@ -134,7 +149,7 @@ class Batcher:
         rows = [job.rows[position] for job, position in items]
         tokens = sum(map(len, rows))
         self._count(-len(items), -tokens)
-        self._running = True
+        self._running, self._refusing = True, False
         started = time.perf_counter()
         for job, _ in items:
             if not job.batch_texts:

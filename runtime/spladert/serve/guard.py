@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from collections.abc import Callable
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -17,13 +18,18 @@ from .refusals import RefusalError, too_large, unauthorized, unsupported
 # Open without the API key: what probes and scrapers call, and the page, which asks for the key itself.
 PUBLIC = frozenset({"/", "/health", "/health/live", "/health/ready", "/metrics", "/openapi.json"})
 PUBLIC_FOLDER = "/page/"
+ENCODING = frozenset({"/embed_sparse", "/v1/encode"})
 
 
 class Guard:
-    """Lets no request pass without the API key, compressed, or with a body that is too large or does not end."""
+    """Lets no request pass without the API key, compressed, in an overload, or with a body too large or too slow."""
 
-    def __init__(self, app: ASGIApp, options: ServerOptions) -> None:
+    def __init__(
+        self, app: ASGIApp, options: ServerOptions, overload: Callable[[], RefusalError | None] | None
+    ) -> None:
+        """`overload` says what requests to encode are answered with, None with their vectors."""
         self._app, self._seconds, self._most = app, options.receive_timeout, options.max_body
+        self._overload = overload
         self._key = None if options.api_key is None else f"Bearer {options.api_key}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,6 +74,8 @@ class Guard:
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._most:
             raise too_large(self._over)
+        if path in ENCODING and self._overload is not None and (refusal := self._overload()) is not None:
+            raise refusal
 
     @property
     def _over(self) -> str:

@@ -19,13 +19,13 @@ ort = pytest.importorskip("onnxruntime")
 
 import onnx_ir as ir  # noqa: E402
 from onnx import TensorProto, helper  # noqa: E402
+from spladert_export.lower.ranges import largest_values  # noqa: E402
 
 from spladert_export import export  # noqa: E402
 from spladert_export.lower import half  # noqa: E402
 from spladert_export.lower.cuda import lower_for_cuda  # noqa: E402
 from spladert_export.lower.emulate import emulate_half  # noqa: E402
 from spladert_export.lower.half import to_half  # noqa: E402
-from spladert_export.lower.ranges import largest_values  # noqa: E402
 from support.gpu_graphs import padded_batch, rewritten, run  # noqa: E402
 
 ALL = ("fp16", "bf16", "tensorrt-fp16", "tensorrt-int8")

@@ -20,11 +20,11 @@ torch = pytest.importorskip("torch", reason="needs the export extra: pip install
 onnx = pytest.importorskip("onnx", reason="needs the export extra: pip install 'spladert[export]'")
 
 import onnx_ir as ir  # noqa: E402
+from spladert_export.quantize.edit import WEIGHT_LIMIT, quantize_weight  # noqa: E402
 
 from spladert_export import cpu_variants, export  # noqa: E402
 from spladert_export.quality import gate  # noqa: E402
 from spladert_export.quantize import make_plans, observe, quantize, search  # noqa: E402
-from spladert_export.quantize.edit import WEIGHT_LIMIT, quantize_weight  # noqa: E402
 from spladert_export.quantize.int4 import BLOCK, quantize_blocks, replace_int4  # noqa: E402
 from spladert_export.quantize.int8 import activation_scale  # noqa: E402
 from spladert_export.quantize.sites import find_sites  # noqa: E402

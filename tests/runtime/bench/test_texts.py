@@ -12,10 +12,9 @@ from spladert.tokenizer import load_tokenizer
 
 @pytest.mark.parametrize("tokens", [3, 8, 64])
 def test_texts_have_the_wanted_length_and_are_always_the_same(tokens: int) -> None:
-    tokenizer = load_tokenizer(open_bundle().tokenizer_json(), 64)
+    tokenizer, uncut = (load_tokenizer(open_bundle().tokenizer_json(), longest) for longest in (64, 1000))
     texts = make_texts(tokenizer, tokens, 20)
-    tokenizer.no_truncation()
-    assert [len(tokenizer.encode(text).ids) for text in texts] == [tokens] * 20
+    assert [len(uncut.encode(text).ids) for text in texts] == [tokens] * 20
     assert len(set(texts)) == 20
     assert make_texts(tokenizer, tokens, 20) == texts
 

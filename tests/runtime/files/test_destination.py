@@ -181,6 +181,19 @@ def test_what_cannot_be_written_is_refused_first(tmp_path: Path, name: str, mess
         Destination.of(f"{tmp_path}/{name}", overwrite=True)
 
 
+def test_the_root_is_no_folder_of_parts() -> None:
+    with pytest.raises(InputError, match="/ cannot be a folder of parts"):
+        Destination.of("/", overwrite=True)
+
+
+def test_the_current_folder_may_get_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write(Destination.of(".", "jsonl"), bad=[BadRecord(2, "why", b"")])
+    assert (tmp_path / "here" / "part-00000.jsonl").read_bytes() == LINE
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "here.errors.jsonl"]
+
+
 def test_the_input_is_not_replaced(tmp_path: Path) -> None:
     out = tmp_path / "a.jsonl"
     out.write_text("")

@@ -21,7 +21,15 @@ ACTIVATIONS: dict[str, Activation] = {"Gelu": "gelu", "Relu": "relu"}
 HEAD_SIZES = (32, 64, 96, 128)
 LOW_STEP = 1 / 256
 # Operators that the encoder is made of; each one in the graph has to be met.
-COUNTED = ("LayerNormalization", "MatMulIntegerToFloat", "MatMul", "QGemm", "Attention", "RotaryEmbedding", *ACTIVATIONS)
+COUNTED = (
+    "LayerNormalization",
+    "MatMulIntegerToFloat",
+    "MatMul",
+    "QGemm",
+    "Attention",
+    "RotaryEmbedding",
+    *ACTIVATIONS,
+)
 
 
 class NotCoveredError(Exception):
@@ -34,7 +42,10 @@ def describe(graph: Graph) -> Encoder:
     Raises:
         NotCoveredError: it holds something that the compiled engine does not have.
     """
-    return _Reader(graph).encoder()
+    try:
+        return _Reader(graph).encoder()
+    except (IndexError, KeyError, TypeError, ValueError) as error:  # an input or an attribute is missing or odd
+        raise NotCoveredError(f"a node or a constant that does not fit its operator ({error})") from None
 
 
 class _Reader:
@@ -129,7 +140,9 @@ class _Reader:
         """What a table is read by: ("position", the padding id or -1) or ("type", -1)."""
         above = self.graph.ancestors(value)
         kinds = Counter(node.op_type for node in above)
-        constants = [self.graph.constants[name] for node in above for name in node.inputs if name in self.graph.constants]
+        constants = [
+            self.graph.constants[name] for node in above for name in node.inputs if name in self.graph.constants
+        ]
         if kinds["GatherElements"] == 1:  # token types: a row of zeros, read by position
             gather = next(node for node in above if node.op_type == "GatherElements")
             rows = self._source(gather.inputs[0])
@@ -239,7 +252,8 @@ class _Reader:
             return None, made[0][0], activation, value
         activated = [self._next(out).op_type in ACTIVATIONS for _, out in made]
         if sorted(activated) != [False, True]:
-            raise NotCoveredError("an MLP that is neither plain nor gated")
+            after = ", ".join(self._next(out).op_type for _, out in made)
+            raise NotCoveredError(f"an MLP that is neither plain nor gated, or with another activation ({after})")
         (gate, gate_out), (up, up_out) = made if activated[0] else made[::-1]
         activation, value = self._activation(gate_out)
         product = self._only(value, "Mul")
@@ -248,7 +262,7 @@ class _Reader:
         return gate, up, activation, product.output
 
     def _decoder(self, value: str) -> tuple[Table, NDArray[np.float32], Quantization, int]:
-        """From the head's hidden states to the winners: int8 tiles of one table, the greatest over the tokens, top k."""
+        """From the head's hidden states to the winners: int8 tiles of one table, maxima over the tokens, top k."""
         replace = self._next(value, 0, "Where")  # padded tokens become the first one
         flat = self._only(self._only(replace.output, "Transpose", also="FusedMatMul").output, "Reshape")
         quantize = self._only(flat.output, "QuantizeLinear")
@@ -402,45 +416,56 @@ class _Reader:
 
 
 def _check_sizes(encoder: Encoder) -> None:
-    """What the kernels' tiles need of the sizes, and that all layers have the same."""
-    width = encoder.head.weight.shape[0]
+    """What the kernels' tiles need of the sizes, that all layers have the same, and that all arrays have theirs."""
+    width, inner = encoder.head.weight.shape[0], encoder.intermediate
     if width % 64:
         raise NotCoveredError(f"hidden size {width}, which is no multiple of 64")
     if encoder.head_size not in HEAD_SIZES or encoder.head_size * encoder.heads != width:
         raise NotCoveredError(f"head size {encoder.head_size}; covered are {', '.join(map(str, HEAD_SIZES))}")
-    inner = encoder.intermediate
     unit = 32 if encoder.layers[0].gate is None else 16
     if inner % unit or inner < 32:
         raise NotCoveredError(f"intermediate size {inner}, which is no multiple of {unit}")
-    square, wide, tall = (width, width), (width, inner), (inner, width)
+    _expect("head", encoder.head.weight, (width, width), encoder.head.weight.dtype)
     for layer in encoder.layers:
-        shapes = [(layer.query, square), (layer.key, square), (layer.value, square), (layer.output, square)]
-        shapes += [(layer.up, wide), (layer.down, tall), (layer.gate or layer.up, wide)]
-        if any(linear.weight.shape != shape for linear, shape in shapes):
-            raise NotCoveredError("layers of different sizes")
-        tables = [table for table in (layer.cos, layer.sin) if table is not None]
-        if any(table.ndim != 2 or table.shape[1] * 2 != encoder.head_size for table in tables):
-            raise NotCoveredError("a rotary embedding of a part of each head")
-    rows = [encoder.words.high, encoder.words.low, encoder.decoder.high, encoder.decoder.low]
-    if encoder.head.weight.shape != square or any(table.shape != (len(rows[0]), width) for table in rows):
-        raise NotCoveredError("a vocabulary or a head of another size")
-    vectors = [encoder.words.scale, encoder.decoder.scale, encoder.decoder_bias]
-    if any(vector.shape != (len(rows[0]),) for vector in vectors):
-        raise NotCoveredError("scales or biases of another size than the vocabulary")
-    extra = [table for table in (encoder.position,) if table is not None]
-    if any(table.ndim != 2 or table.shape[1] != width or table.dtype != np.float32 for table in extra):
-        raise NotCoveredError("learned positions of another size")
-    for norm in _norms(encoder):
-        if any(vector is not None and (vector.shape != (width,)) for vector in (norm.weight, norm.bias)):
-            raise NotCoveredError("a norm of another size")
+        for linear in (layer.query, layer.key, layer.value, layer.output):
+            _expect("attention", linear.weight, (width, width), linear.weight.dtype)
+        for linear in (layer.up, layer.gate or layer.up):
+            _expect("MLP", linear.weight, (width, inner), linear.weight.dtype)
+        _expect("MLP", layer.down.weight, (inner, width), layer.down.weight.dtype)
+        for table in (layer.cos, layer.sin):
+            if table is not None:
+                _expect("rotary embedding", table, (len(table), encoder.head_size // 2), np.float32)
+        if layer.cos is not None and layer.sin is not None and len(layer.cos) != len(layer.sin):
+            raise NotCoveredError("a rotary embedding with more cosines than sines")
     for linear in _linears(encoder):
-        if linear.bias is not None and linear.bias.shape != linear.weight.shape[1:]:
-            raise NotCoveredError("a bias of another size than its layer")
+        for vector in (linear.scale, linear.bias):
+            if vector is not None:
+                _expect("linear layer", vector, linear.weight.shape[1:], np.float32)
+    for norm in (encoder.embedding_norm, encoder.head_norm, *_norms(encoder)):
+        for vector in (norm.weight, norm.bias):
+            if vector is not None:
+                _expect("norm", vector, (width,), np.float32)
+    rows = len(encoder.words.high)
+    for words in (encoder.words, encoder.decoder):
+        _expect("vocabulary", words.high, (rows, width), np.int8)
+        _expect("vocabulary", words.low, (rows, width), np.int8)
+        _expect("vocabulary", words.scale, (rows,), np.float32)
+    _expect("decoder", encoder.decoder_bias, (rows,), np.float32)
+    if encoder.position is not None:
+        _expect("learned positions", encoder.position, (len(encoder.position), width), np.float32)
+    if encoder.token_type is not None:
+        _expect("token types", encoder.token_type, (width,), np.float32)
+
+
+def _expect(what: str, array: NDArray[Any], shape: tuple[int, ...], dtype: Any) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise NotCoveredError(
+            f"{what} of shape {array.shape} and type {array.dtype}, not {shape} and {np.dtype(dtype)}"
+        )
 
 
 def _norms(encoder: Encoder) -> list[Norm]:
-    layers = [norm for layer in encoder.layers for norm in (layer.after_attention, layer.after_mlp)]
-    return [encoder.embedding_norm, encoder.head_norm, *layers]
+    return [norm for layer in encoder.layers for norm in (layer.after_attention, layer.after_mlp)]
 
 
 def _linears(encoder: Encoder) -> list[Linear]:

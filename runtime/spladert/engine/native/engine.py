@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from ..base import TopK
 
-# Without padding a batch costs little by itself. More tokens than a few hundred a thread are no faster, and take memory.
-LIMITS = Limits(tokens=2048, batch_cost=8)
+# Texts are packed: what a batch costs by itself is paid once for as many as fit. More than a few hundred tokens a
+# thread are no faster, and take memory.
+LIMITS = Limits(tokens=2048, batch_cost=0, padded=False)
 SPIN_MICROSECONDS = 50
 
 
@@ -55,6 +56,9 @@ class NativeEngine:
         Raises:
             DeviceError: the instruction set does not run here, or its self-test fails.
         """
+        longest = min((len(layer.cos) for layer in encoder.layers if layer.cos is not None), default=max_length)
+        if longest < max_length:
+            raise DeviceError(f"the graph has {longest} positions for texts of {max_length} tokens; export it again")
         self.limits = LIMITS
         self.providers: tuple[str, ...] = ()
         self.top_k = encoder.top_k
@@ -64,15 +68,14 @@ class NativeEngine:
         self._mappings = mappings
         error = ctypes.create_string_buffer(abi.ERROR_SIZE)
         options = abi.Options(None if isa is None else isa.encode(), threads, SPIN_MICROSECONDS if spin else 0)
-        self._handle = self._library.spladert_create(
-            ctypes.byref(self._kept.model), ctypes.byref(options), error
-        )
+        self._handle = self._library.spladert_create(ctypes.byref(self._kept.model), ctypes.byref(options), error)
         if not self._handle:
             raise DeviceError(f"the compiled engine does not start: {error.value.decode()}")
         self._calls = 0
         self._changed = threading.Condition()
         self.isa: str = self._library.spladert_engine_isa(self._handle).decode()
         self.threads: int = self._library.spladert_engine_threads(self._handle)
+        self.runs_on = f"the compiled engine with {self.isa}"
 
     def run(self, rows: Sequence[Sequence[int]]) -> TopK:
         ids = np.fromiter(chain.from_iterable(rows), np.int32)

@@ -179,7 +179,7 @@ def _tensor(message: memoryview, folder: Path, files: dict[str, mmap.mmap]) -> t
         raise ValueError(f"constant {name} has type {found.get(2)} and shape {shape}")
     count = prod(shape)
     if external:
-        location = external["location"] if "location" in external else ""
+        location = external.get("location", "")
         if location not in files:
             with (folder / location).open("rb") as stream:
                 files[location] = mmap.mmap(stream.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
