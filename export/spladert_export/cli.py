@@ -109,6 +109,8 @@ def _print_summary(report: ExportReport, manifest: Manifest) -> None:
     for side, prompt in manifest.prompts.items():
         if prompt:
             table.add_row(f"{side} prompt", repr(prompt))
+    if manifest.query_table is not None:
+        table.add_row("queries", "are looked up in a table of weights")
     if report.calibration is not None:
         table.add_row("calibrated on", report.calibration)
     for variant in manifest.variants:

@@ -71,6 +71,7 @@ def trace(
                 dynamic_shapes={"input_ids": axes, "attention_mask": axes},
                 opset_version=OPSET,
                 dynamo=True,
+                optimize=False,  # passes.simplify does it, in a third of the time
                 verbose=False,
             )
         except Exception as error:  # torch.export raises dozens of classes

@@ -44,36 +44,31 @@ class Fidelity:
         return asdict(self)
 
 
-def compare(chunks: Iterable[tuple[Sequence[SparseVector], NDArray[np.float32]]], top_k: int) -> Fidelity:
-    """Measure (vectors, reference weights [texts, V]) chunk by chunk; pairs for dot products are within a chunk."""
+def compare(batches: Iterable[tuple[Sequence[SparseVector], Sequence[SparseVector]]], top_k: int) -> Fidelity:
+    """Measure (vectors, reference vectors) batch by batch; pairs for dot products are within a batch.
+
+    A reference vector has all entries, by falling weight, while a vector has `top_k` at most.
+    """
     largest = error_sum = drift_sum = dot_sum = 0.0
     entries = texts = top1 = same10 = active = 0
     overlap10 = overlap_k = 0.0
-    for vectors, reference in chunks:
-        ours, kept = np.zeros_like(reference), np.zeros_like(reference)
-        for row, vector in enumerate(vectors):
-            ours[row, vector.indices] = vector.values
-            expected = reference[row]
-            order = np.argsort(-expected, kind="stable")[:top_k]
-            order = order[expected[order] > 0]
-            kept[row, order] = expected[order]
-            error = np.abs(ours[row] - expected)
-            if len(vector) == top_k:  # full: what was left out is at most the smallest kept
-                left_out = ours[row] == 0
-                error[left_out] = np.maximum(expected[left_out] - vector.values[-1], 0)
-            either = (ours[row] > 0) | (expected > 0)
-            largest = float(np.maximum(largest, error.max()))  # unlike max(), keeps a NaN
-            error_sum += float(error[either].sum())
-            entries += int(either.sum())
-            top10 = set(order[:10].tolist())
-            ours10 = set(vector.indices[:10].tolist())
-            overlap10 += _share(top10, ours10)
-            overlap_k += _share(set(order.tolist()), set(vector.indices.tolist()))
-            same10 += top10 == ours10
-            top1 += order[:1].tolist() != vector.indices[:1].tolist()
+    for vectors, reference in batches:
+        kept = [SparseVector(whole.indices[:top_k], whole.values[:top_k]) for whole in reference]
+        for vector, whole in zip(vectors, reference, strict=True):
+            error = _errors(vector, whole, top_k)
+            largest = float(np.maximum(largest, error.max(initial=0)))  # unlike max(), keeps a NaN
+            error_sum += float(error.sum())
+            entries += len(error)
+            expected = whole.indices[:top_k].tolist()
+            found = vector.indices.tolist()
+            overlap10 += _share(set(expected[:10]), set(found[:10]))
+            overlap_k += _share(set(expected), set(found))
+            same10 += set(expected[:10]) == set(found[:10])
+            top1 += expected[:1] != found[:1]
             active += len(vector)
-        drift_sum += float(np.abs(ours @ ours.T - kept @ kept.T).sum())
-        dot_sum += float((kept @ kept.T).sum())
+        ours_dots, dots = _dots(vectors), _dots(kept)
+        drift_sum += float(np.abs(ours_dots - dots).sum())
+        dot_sum += float(dots.sum())
         texts += len(vectors)
     count = max(texts, 1)
     return Fidelity(
@@ -91,3 +86,28 @@ def compare(chunks: Iterable[tuple[Sequence[SparseVector], NDArray[np.float32]]]
 
 def _share(expected: set[int], found: set[int]) -> float:
     return len(expected & found) / len(expected) if expected else 1.0 if not found else 0.0
+
+
+def _errors(vector: SparseVector, whole: SparseVector, top_k: int) -> NDArray[np.float64]:
+    """|weight - expected| of each entry that either has."""
+    ids = np.union1d(vector.indices, whole.indices)
+    ours, expected = (_spread(x, ids) for x in (vector, whole))
+    error = np.abs(ours - expected)
+    if len(vector) == top_k:  # full: what was left out is at most the smallest kept
+        left_out = ours == 0
+        error[left_out] = np.maximum(expected[left_out] - vector.values[-1], 0)
+    return error
+
+
+def _spread(vector: SparseVector, ids: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """The weights of `ids`, ascending, all of the vector's among them."""
+    weights = np.zeros(len(ids))
+    weights[np.searchsorted(ids, vector.indices)] = vector.values
+    return weights
+
+
+def _dots(vectors: Sequence[SparseVector]) -> NDArray[np.float64]:
+    """The dot products of all pairs, [texts, texts]."""
+    ids = np.unique(np.concatenate([vector.indices for vector in vectors]))
+    dense = np.array([_spread(vector, ids) for vector in vectors])
+    return np.asarray(dense @ dense.T)

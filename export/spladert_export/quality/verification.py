@@ -35,20 +35,11 @@ class ReferenceBatch:
 
     Attributes:
         texts: in the order of their length.
-        entries: of each text the ids, int64 [n], and values, float32 [n], of the weights that are not 0.
-        vocabulary_size: V.
+        vectors: all weights of each that are not 0.
     """
 
     texts: tuple[str, ...]
-    entries: tuple[tuple[NDArray[np.int64], NDArray[np.float32]], ...]
-    vocabulary_size: int
-
-    def weights(self) -> NDArray[np.float32]:
-        """[texts, V]."""
-        dense = np.zeros((len(self.texts), self.vocabulary_size), np.float32)
-        for row, (ids, values) in enumerate(self.entries):
-            dense[row, ids] = values
-        return dense
+    vectors: tuple[SparseVector, ...]
 
 
 def reference_batches(
@@ -76,11 +67,14 @@ def reference_batches(
         prompt = checkpoint.prompts.get("default", "")
         weights = encode_reference(checkpoint, part, manifest.max_length, prompt=prompt)
         weights[:, list(manifest.excluded_token_ids)] = 0
-        entries = []
-        for row in weights.numpy():
-            (ids,) = row.nonzero()  # what is not a number stays
-            entries.append((ids, row[ids]))
-        yield ReferenceBatch(tuple(part), tuple(entries), manifest.vocabulary_size)
+        yield ReferenceBatch(tuple(part), tuple(map(to_sparse, weights.numpy())))
+
+
+def to_sparse(weights: NDArray[np.float32]) -> SparseVector:
+    """The entries of dense weights [V] that are not 0 (a NaN is not), by falling weight, then by id."""
+    (ids,) = weights.nonzero()
+    order = ids[np.argsort(-weights[ids], kind="stable")]
+    return SparseVector(order.astype(np.int32), weights[order])
 
 
 def verify(encoder: SparseEncoder, checkpoint: Checkpoint, texts: Sequence[str]) -> Fidelity:
@@ -94,8 +88,7 @@ def verify(encoder: SparseEncoder, checkpoint: Checkpoint, texts: Sequence[str])
 
 def measure(encoder: SparseEncoder, reference: Iterable[ReferenceBatch]) -> Fidelity:
     """Measure an encoder against weights that are known."""
-    pairs = ((encoder.encode(batch.texts), batch.weights()) for batch in reference)
-    return compare(pairs, encoder.manifest.top_k)
+    return compare(((encoder.encode(batch.texts), batch.vectors) for batch in reference), encoder.manifest.top_k)
 
 
 def check_fp32(encoder: SparseEncoder, checkpoint: Checkpoint, limit: float) -> Fidelity:
@@ -106,9 +99,8 @@ def check_fp32(encoder: SparseEncoder, checkpoint: Checkpoint, limit: float) -> 
     """
     texts = (*CHECK_TEXTS, LONG_TEXT * (encoder.manifest.max_length // len(LONG_TEXT.split()) + 1))
     [reference] = reference_batches(checkpoint, encoder.manifest, texts, batch=len(texts))
-    together: Sequence[SparseVector] = encoder.encode(reference.texts)
-    alone = [encoder.encode(text) for text in reference.texts]
-    reports = [compare([(vectors, reference.weights())], encoder.manifest.top_k) for vectors in (together, alone)]
+    together, alone = list(encoder.encode(reference.texts)), [encoder.encode(text) for text in reference.texts]
+    reports = [compare([(vectors, reference.vectors)], encoder.manifest.top_k) for vectors in (together, alone)]
     worst = max(reports, key=lambda report: report.max_weight_error)
     if not worst.max_weight_error <= limit:  # NaN fails too
         raise ExportError(

@@ -90,7 +90,9 @@ def _plan(material: Material, scheme: _Scheme) -> Plan:
     sites = find_sites(graph)
     layers, [decoder] = [s for s in sites if not s.is_decoder], [s for s in sites if s.is_decoder]
     chosen = {site.role: scheme.choose(site, observed[site.role], alphas_for(site)) for site in layers}
-    decoder_choice, _ = choose(decoder, observed[decoder.role], int8.GRID, alphas=alphas_for(decoder))
+    decoder_choice, _ = material.once(
+        "decoder in int8", lambda: choose(decoder, observed[decoder.role], int8.GRID, alphas=alphas_for(decoder))
+    )
     smooth(graph, chosen)
     vocabulary = quantize_vocabulary(graph, decoder, with_low=scheme.with_low)
     weights = {

@@ -67,7 +67,6 @@ def choose(
     """
     weights = [linear.weight for linear in site.linears]  # [K, N] each
     exact = [observed.rows @ weight for weight in weights]
-    norm = _norm(exact) or 1.0
     heaviest = largest_weights(site)
 
     def rounded_weights(factors: Floats | None) -> list[Floats]:
@@ -82,7 +81,7 @@ def choose(
         low, high = float((observed.low / divisor).min()), float((observed.high / divisor).max())
         scale, zero_point = grid.activation_scale(low * clip_ratio, high * clip_ratio)
         rows = grid.round_trip(observed.rows / divisor, scale, zero_point)
-        error = _norm([rows @ weight - y for weight, y in zip(rounded, exact, strict=True)]) / norm
+        error = relative_error([rows @ weight for weight in rounded], exact)
         return Choice(site.role, alpha, clip_ratio, scale, zero_point, error)
 
     best, factors, rounded = None, None, None
@@ -102,5 +101,8 @@ def choose(
     return best, factors
 
 
-def _norm(parts: Sequence[Floats]) -> float:
-    return float(np.sqrt(sum(float(np.linalg.norm(part)) ** 2 for part in parts)))
+def relative_error(made: Sequence[Floats], exact: Sequence[Floats]) -> float:
+    """|made - exact| / |exact| over all parts."""
+    error = sum(float(np.linalg.norm(y - x)) ** 2 for y, x in zip(made, exact, strict=True))
+    whole = sum(float(np.linalg.norm(x)) ** 2 for x in exact)
+    return float(np.sqrt(error / (whole or 1.0)))

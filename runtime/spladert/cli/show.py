@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..encoder import SparseEncoder
+from ..pruning import Pruning
 from .terminal import stdout_console
 
 SHOWN = 15  # tokens of a text
 BAR_WIDTH = 24
 
 
-def show_vectors(encoder: SparseEncoder, texts: Sequence[str], top_k: int | None) -> None:
+def show_vectors(encoder: SparseEncoder, texts: Sequence[str], *, top_k: int | None, prune: Pruning | None) -> None:
     """Each text with its heaviest tokens and their weights."""
     from rich.table import Table
     from rich.text import Text
 
     console = stdout_console()
     block = "#" if console.options.ascii_only else "█"
-    vectors = encoder.encode(list(texts), top_k=top_k)
+    vectors = encoder.encode(list(texts), top_k=top_k, prune=prune)
     for position, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
         shown = encoder.decode(vector, top_k=top_k or SHOWN)
         heaviest = max((weight for _, weight in shown), default=1.0)

@@ -8,10 +8,12 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from .collapse_reshapes import collapse_reshapes
+from .simplify import simplify
 from .split_projections import split_projections
 from .strip_metadata import strip_metadata
 
 PASSES: tuple[Callable[[ir.Model], int], ...] = (
+    simplify,
     split_projections,
     collapse_reshapes,
     strip_metadata,
