@@ -75,7 +75,7 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
         InputError: the file cannot be read or is not UTF-8.
     """
     with open_input(str(path)) as source:
-        for line in lines_of(source.stream, MAX_LINE_BYTES):
+        for line in lines_of(source.stream, MAX_LINE_BYTES, name=str(path)):
             where = f"{path}, line {line.number}"
             try:
                 text = line.text()

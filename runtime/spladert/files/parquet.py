@@ -102,7 +102,7 @@ class _Row(Mapping[str, object]):
 
     def __getitem__(self, name: str) -> object:
         column = self._columns[name]
-        return column[self._row] if isinstance(column, list) else column[self._row].as_py()
+        return column[self._row] if isinstance(column, list) else _values(column.slice(self._row, 1))[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)
