@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from spladert import ExportError, SparseEncoder
 from support.architectures import make_checkpoint
 from support.card import Card, dense
 from support.checkpoints import LINES
+from support.paths import ROOT
 
 torch = pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 
@@ -163,6 +165,15 @@ def test_supported_names_every_type_once() -> None:
     assert not PROVEN & set(REFUSED)
     assert {kind for kind, support in known.items() if support.status == "proven"} <= PROVEN
     assert all(support.reason for support in known.values() if support.status == "refused")
+
+
+def test_the_readme_lists_what_is_supported() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for beginning, kinds in (("**Model types**", PROVEN), ("**Refused types**", set(REFUSED))):
+        section = text.split(beginning, 1)[1].split(". Others" if "Refused" in beginning else ".\n", 1)[0]
+        listed = re.findall(r"`([\w-]+)`", section)
+        assert sorted(listed) == listed
+        assert set(listed) == set(kinds)
 
 
 def fake_hub(checkpoint: Path, cache: Path, missing: list[str]) -> None:

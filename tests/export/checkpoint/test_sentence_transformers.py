@@ -146,6 +146,25 @@ def test_a_router_that_sends_both_sides_the_same_way(plain: Path, tmp_path: Path
         assert_same(ours.encode(TEXTS), theirs.encode_query(TEXTS))
 
 
+def test_sum_pooling_is_refused_where_winners_are_chosen_by_their_max(folder: Path, tmp_path: Path) -> None:
+    change(folder / "1_SpladePooling/config.json", pooling_strategy="sum")
+    with pytest.raises(ExportError, match="pooling is sum, and cpu-int8 is made for max; take cpu-fp32"):
+        export(folder, tmp_path / "bundle", variants=["cpu-int8"])
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_quantized_variant_has_the_checkpoints_activation(folder: Path, calibration: Path, tmp_path: Path) -> None:
+    change(folder / "1_SpladePooling/config.json", activation_function="log1p_relu")
+    change(folder / "config_sentence_transformers.json", max_active_dims=40)
+    variants = ["cpu-int8", "cuda-fp16"]
+    bundle = export(folder, tmp_path / "bundle", variants=variants, calibration=calibration, allow_loss=True)
+    assert [variant.name for variant in bundle.variants] == variants
+    for variant in bundle.variants:
+        assert variant.fidelity["max_weight_error"] < 0.05  # without the second log1p it would be over 0.1
+    with SparseEncoder.load(bundle) as encoder:
+        assert encoder.manifest.top_k == 40
+
+
 def test_what_the_folder_says_of_lengths(folder: Path) -> None:
     def lengths(**asked: int) -> tuple[int, int | None, int | None]:
         found = load_checkpoint(str(folder), **asked).lengths
