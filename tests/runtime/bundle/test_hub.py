@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -33,13 +34,10 @@ def hub(tiny_bundle: Path, tmp_path: Path) -> Iterator[Hub]:
     manifest = json.loads((folder / "spladert.json").read_text(encoding="utf-8"))
     [only] = manifest["variants"]
     graph, data = only["files"]
-    shutil.copyfile(folder / graph["name"], folder / "cuda-fp16.onnx")
-    other = {
-        "name": "cuda-fp16",
-        "target": "cuda",
-        "precision": "fp16",
-        "files": [graph | {"name": "cuda-fp16.onnx"}, data],
-    }
+    content = (folder / graph["name"]).read_bytes() + b"\x32\x05other"  # ModelProto.doc_string
+    (folder / "cuda-fp16.onnx").write_bytes(content)
+    graph = {"name": "cuda-fp16.onnx", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    other = {"name": "cuda-fp16", "target": "cuda", "precision": "fp16", "files": [graph, data]}
     manifest["variants"].append(only | other)
     (folder / "spladert.json").write_text(json.dumps(manifest), encoding="utf-8")
     with serving(folder) as hub:
