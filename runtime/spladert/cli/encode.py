@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import click
 from ..files import (
     BadRecord,
     Destination,
+    Encoding,
     Fields,
     InputFile,
     Job,
@@ -29,8 +31,8 @@ from ..files import (
 )
 from ..files.readers import INPUT_FORMATS
 from ..files.sinks import FORMATS
-from ..pruning import Pruning
-from ..stores import Connection, Load, is_store_url, open_sink, parse_store_url
+from ..stores import Connection, Load, StoreUrl, is_store_url, open_sink, parse_store_url
+from .encoding import encoding_options
 from .options import Runtime, connection_options, runtime_options, stderr_console
 from .show import show_vectors, truncation
 
@@ -82,12 +84,7 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, or a folder's parts.")
 @click.option("--tokens", is_flag=True, help='Write tokens, not ids; in JSONL as {"id", "vector": {token: weight}}.')
-@click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="Keep the K heaviest entries. [default: all]")
-@click.option(
-    "--prune",
-    metavar="KIND:VALUE",
-    help="Leave out light entries: top_k:100, max_ratio:0.1, abs_value:0.2 or alpha_mass:0.9. [default: none]",
-)
+@encoding_options
 @click.option("--skip-errors", is_flag=True, help="Write bad lines to WHERE.errors.jsonl and go on.")
 @click.option("--alias", metavar="NAME", help="Store: build a new index, and point NAME at it when it is whole.")
 @click.option(
@@ -109,8 +106,7 @@ def encode_command(
     output_format: str | None,
     overwrite: bool,
     tokens: bool,
-    top_k: int | None,
-    prune: str | None,
+    encoding: Encoding,
     skip_errors: bool,
     alias: str | None,
     state: Path | None,
@@ -130,43 +126,70 @@ def encode_command(
     """
     if bool(texts) == (input_path is not None):
         raise click.UsageError("give TEXTs, or a file with --input (- for standard input), one of them")
-    shown = texts and output == "-" and output_format is None and not tokens and sys.stdout and sys.stdout.isatty()
-    if shown:
+    if texts and output == "-" and output_format is None and not tokens and sys.stdout and sys.stdout.isatty():
         with runtime.load(model) as encoder:
-            show_vectors(encoder, texts, top_k)
+            show_vectors(encoder, texts, encoding)
         return
-    pruning = None if prune is None else Pruning.parse(prune)
-    fields = Fields(text_fields, id_field)
+    records = _records(texts, input_path, input_format, Fields(text_fields, id_field))
     if is_store_url(output):
         if output_format is not None or tokens or overwrite:
             raise click.UsageError("--format, --tokens and --overwrite are for files: leave them out for a store")
         load = Load(_input_name(input_path), state, alias)
-        url = parse_store_url(output)
-        with (
-            _records(texts, input_path, input_format, fields) as (records, source),
-            runtime.load(model) as encoder,
-            open_sink(url, connection, encoder, load, _report_waiting) as sink,
-        ):
-            job = Job.of(encoder, format=url.scheme, top_k=top_k, side="document", prune=pruning)
-            _encode(encoder, records, source, sink, job, RunOptions(runtime.batch_size, skip_errors))
-            for sentence in sink.report:
-                click.echo(sentence, err=True)
+        _encode_to_store(records, parse_store_url(output), load, connection, encoding, skip_errors, model, runtime)
         return
     if alias is not None or state is not None or connection != Connection():
         raise click.UsageError("--alias, --state and how to reach a store are for stores: leave them out for a file")
     destination = Destination.of(output, output_format, overwrite=overwrite)
+    if input_path is not None and destination.replaces(input_path):
+        raise click.UsageError("--input and --output are the same file")
+    _encode_to_file(records, destination, tokens, encoding, skip_errors, model, runtime)
+
+
+Opened = AbstractContextManager[tuple[Iterator[Record | BadRecord], InputFile | None]]
+
+
+def _encode_to_store(
+    opened: Opened,
+    url: StoreUrl,
+    load: Load,
+    connection: Connection,
+    encoding: Encoding,
+    skip_errors: bool,
+    model: str | None,
+    runtime: Runtime,
+) -> None:
+    """What a store holds are documents, unless it is said otherwise."""
+    with (
+        opened as (records, source),
+        runtime.load(model) as encoder,
+        open_sink(url, connection, encoder, load, _report_waiting) as sink,
+    ):
+        documents = dataclasses.replace(encoding, side=encoding.side or "document")
+        job = Job.of(encoder, format=url.scheme, encoding=documents)
+        _encode(encoder, records, source, sink, job, RunOptions(runtime.batch_size, skip_errors))
+        for sentence in sink.report:
+            click.echo(sentence, err=True)
+
+
+def _encode_to_file(
+    opened: Opened,
+    destination: Destination,
+    tokens: bool,
+    encoding: Encoding,
+    skip_errors: bool,
+    model: str | None,
+    runtime: Runtime,
+) -> None:
     made = FORMATS[destination.format]
     if tokens and not made.holds_tokens:
         raise click.UsageError(f"an {destination.format} holds ids only: leave --tokens out, or take another format")
-    if input_path is not None and destination.replaces(input_path):
-        raise click.UsageError("--input and --output are the same file")
     made.require()
     with (
-        _records(texts, input_path, input_format, fields) as (records, source),
+        opened as (records, source),
         runtime.load(model) as encoder,
         destination.open(Vocabulary.of(encoder, tokens=tokens), _report_skipped) as sink,
     ):
-        job = Job.of(encoder, format=destination.format, top_k=top_k, tokens=tokens, prune=pruning)
+        job = Job.of(encoder, format=destination.format, tokens=tokens, encoding=encoding)
         live = source is not None and source.live and destination.place is None
         options = RunOptions(runtime.batch_size, skip_errors, patience=PATIENCE if live else None)
         skipped = destination.place.errors if destination.place is not None else "above"
