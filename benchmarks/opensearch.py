@@ -15,11 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.suite.opensearch_recall import exact_top, fill_vectors, found_top, overlap
 from spladert import SparseEncoder, SparseVectors
 from spladert.opensearch import Ceilings, Keys, index_body, keys_of, query_body
 from spladert.pruning import Pruning, prune
-
-from .suite.opensearch_recall import exact_top, fill_vectors, found_top, overlap
 
 INDEX = "spladert-benchmark"
 THRESHOLD = 1_000
@@ -69,7 +68,7 @@ def rows(
     for text in PRUNINGS:
         kept = prune(documents, Pruning.parse(text))
         make(client, index_body(encoder.bundle), kept, tokens)
-        found, ms = found_top(client, INDEX, queries, partial(query_body, keys=tokens))
+        found, ms = found_top(client, INDEX, queries, lambda v: query_body(v, keys=tokens))
         share = len(kept.values) / len(documents.values)
         yield (
             f"rank_features, {text}, {share:.0%} of the entries",
