@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..encoder import SparseEncoder
 from ..files import Encoding
+from .terminal import stdout_console
 
 SHOWN = 15  # tokens of a text
 BAR_WIDTH = 24
@@ -14,11 +15,10 @@ BAR_WIDTH = 24
 
 def show_vectors(encoder: SparseEncoder, texts: Sequence[str], encoding: Encoding) -> None:
     """Each text with its heaviest tokens and their weights."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = stdout_console()
     block = "#" if console.options.ascii_only else "█"
     how = {field.name: getattr(encoding, field.name) for field in dataclasses.fields(encoding)}
     vectors = encoder.encode(list(texts), **how)
