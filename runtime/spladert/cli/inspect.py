@@ -16,6 +16,7 @@ from ..engine.machine import INT8_DOT_PRODUCTS, instruction_sets
 from ..engine.session import onnxruntime_module
 from ..errors import BundleError, DependencyError, SpladertError
 from .options import json_option, revision_option, write_json
+from .terminal import stdout_console
 
 
 @click.command("inspect")
@@ -92,14 +93,13 @@ def why_it_runs(device: str, variant: Variant, sets: Sequence[str]) -> str:
 
 
 def _show(bundle: Bundle, files: dict[str, str | None], runtime: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in [*_about(bundle, files), *_runtime(runtime)]:
         table.add_row(Text(name, style="bold"), Text(value))
-    console = Console(highlight=False)
+    console = stdout_console()
     console.print(table)
     for variant in bundle.manifest.variants:
         table = Table(box=None, show_header=False, pad_edge=False)
