@@ -64,7 +64,8 @@ def encode_records(
             sink.write(chunk.good, vectors)
             if chunk.bad and not options.skip_errors:
                 raise _bad_record_error(chunk.bad[0])
-            sink.reject(chunk.bad)
+            if chunk.bad:
+                sink.reject(chunk.bad)
             digest.add(chunk.all)
             done = Progress(
                 records=done.records + len(chunk.all),

@@ -106,6 +106,8 @@ def test_truncated_manifest(bundle: Path) -> None:
         (lambda m: m.pop("variants"), "has no 'variants'"),
         (lambda m: m["source"].pop("id"), "has no 'id'"),
         (lambda m: m.update(max_length="64"), "'max_length' holds str instead of int"),
+        (lambda m: m.update(vocabulary_size=10**30), "'vocabulary_size' is 10+, which cannot be"),
+        (lambda m: m.update(top_k=0), "'top_k' is 0, which cannot be"),
         (lambda m: m["variants"][0].update(files=[]), "lists no files"),
         (lambda m: m["variants"].append(3), "'variants' holds int instead of dict"),
         (lambda m: m.update(schema_version=0), "never existed"),
@@ -117,6 +119,12 @@ def test_truncated_manifest(bundle: Path) -> None:
 def test_wrong_manifest(bundle: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
     edit(bundle, change)
     with pytest.raises(BundleError, match=message):
+        SparseEncoder.load(bundle)
+
+
+def test_a_manifest_that_is_nested_too_deeply(bundle: Path) -> None:
+    (bundle / "spladert.json").write_text("[" * 100_000)
+    with pytest.raises(BundleError, match=r"spladert\.json is not valid JSON \(nested too deeply\)"):
         SparseEncoder.load(bundle)
 
 
