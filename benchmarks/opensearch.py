@@ -8,19 +8,17 @@ The index `spladert-benchmark` of that node is made and deleted. Recall is the s
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.suite.opensearch_recall import exact_top, fill_vectors, found_top, overlap
 from spladert import SparseEncoder, SparseVectors
 from spladert.opensearch import Ceilings, Keys, index_body, keys_of, query_body
 from spladert.pruning import Pruning, prune
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-from support.opensearch_recall import exact_top, fill_vectors, found_top, overlap
 
 INDEX = "spladert-benchmark"
 THRESHOLD = 1_000
@@ -65,7 +63,7 @@ def rows(
     tokens, ids = keys_of(encoder.bundle), keys_of(encoder.bundle, "ids")
     make(client, index_body(encoder.bundle), documents, tokens)
     for name, plugin in (("neural_sparse", True), ("bool of rank_feature", False)):
-        found, ms = found_top(client, INDEX, queries, lambda v, p=plugin: query_body(v, keys=tokens, plugin=p))
+        found, ms = found_top(client, INDEX, queries, partial(query_body, keys=tokens, plugin=plugin))
         yield "rank_features", name, f"{overlap(found, exact):.4f}", f"{ms:.1f}"
     for text in PRUNINGS:
         kept = prune(documents, Pruning.parse(text))
@@ -95,7 +93,7 @@ def rows(
                 client,
                 INDEX,
                 queries,
-                lambda v, m=method: query_body(v, "sparse", "sparse_vector", keys=ids, parameters=m),
+                partial(query_body, field="sparse", kind="sparse_vector", keys=ids, parameters=method),
             )
             name = f"sparse_vector, {making.name}, made in {seconds:.0f} s"
             yield name, f"heap_factor {heap_factor}, top_n {top_n}", f"{overlap(found, exact):.4f}", f"{ms:.1f}"

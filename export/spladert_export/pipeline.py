@@ -162,7 +162,9 @@ def export(
             gate = Gate(reference, calibrating.name, limits, retrieval, allow_loss)
             for spec in others:
                 try:
-                    made[spec.name] = make(spec, judge=gate.judge)
+                    variant = make(spec, judge=gate.judge)
+                    used = {"calibrated_on": Path(calibrating.name).name}  # of a file its name, not its place
+                    made[spec.name] = replace(variant, settings={**variant.settings, **used})
                 except VariantRefusedError as reason:
                     if strict:
                         raise

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.suite.opensearch_recall import exact_top, fill_vectors, found_top, overlap
 from spladert import SparseEncoder, SparseVectors
 from spladert.evaluation import RetrievalData, evaluate_vectors, read_dataset
 from spladert.opensearch import Ceilings, index_body, keys_of, query_body
-from support.opensearch_recall import exact_top, fill_vectors, found_top, overlap
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,9 @@ def test_an_index_beyond_the_threshold_lives_and_finds(
     assert found >= 900, "nine of ten of the exact top ten, for random vectors have no clusters to find"
 
 
-def test_a_large_vocabulary_goes_in_and_is_found(client: Any, address: str, index: str, tmp_path: Path) -> None:
+def test_a_large_vocabulary_goes_in_and_is_found(
+    client: Any, address: str, index: str, tmp_path: Path, shared: Path
+) -> None:
     """A model with the card's vocabulary (and random weights): numbers are made, kept and used by both sides."""
     pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
     from spladert_export import export

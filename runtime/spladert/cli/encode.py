@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import click
 
 from ..files import (
     BadRecord,
+    Encoding,
     Fields,
     InputFile,
     Job,
@@ -27,8 +29,8 @@ from ..files import (
 )
 from ..files.readers import INPUT_FORMATS
 from ..files.sinks import FORMATS
-from ..pruning import Pruning
 from ..stores import Connection, Load, is_store_url
+from .encoding import encoding_options
 from .options import Runtime, connection_options, runtime_options, stderr_console
 from .output import file_output, store_output
 from .show import show_vectors, truncation
@@ -81,12 +83,7 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, or a folder's parts.")
 @click.option("--tokens", is_flag=True, help='Write tokens, not ids; in JSONL as {"id", "vector": {token: weight}}.')
-@click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="Keep the K heaviest entries. [default: all]")
-@click.option(
-    "--prune",
-    metavar="KIND:VALUE",
-    help="Leave out light entries: top_k:100, max_ratio:0.1, abs_value:0.2 or alpha_mass:0.9. [default: none]",
-)
+@encoding_options
 @click.option("--skip-errors", is_flag=True, help="Write bad lines to WHERE.errors.jsonl and go on.")
 @click.option("--alias", metavar="NAME", help="Store: build a new index, and point NAME at it when it is whole.")
 @click.option(
@@ -108,8 +105,7 @@ def encode_command(
     output_format: str | None,
     overwrite: bool,
     tokens: bool,
-    top_k: int | None,
-    prune: str | None,
+    encoding: Encoding,
     skip_errors: bool,
     alias: str | None,
     state: Path | None,
@@ -129,11 +125,10 @@ def encode_command(
     """
     if bool(texts) == (input_path is not None):
         raise click.UsageError("give TEXTs, or a file with --input (- for standard input), one of them")
-    pruning = None if prune is None else Pruning.parse(prune)
     shown = texts and output == "-" and output_format is None and not tokens and sys.stdout and sys.stdout.isatty()
     if shown:
         with runtime.load(model) as encoder:
-            show_vectors(encoder, texts, top_k=top_k, prune=pruning)
+            show_vectors(encoder, texts, encoding)
         return
     if is_store_url(output):
         if output_format is not None or tokens or overwrite:
@@ -148,7 +143,8 @@ def encode_command(
         runtime.load(model) as encoder,
         place.open(encoder) as sink,
     ):
-        job = Job.of(encoder, format=place.format, top_k=top_k, tokens=tokens, side=place.side, prune=pruning)
+        how = dataclasses.replace(encoding, side=encoding.side or place.side)
+        job = Job.of(encoder, format=place.format, tokens=tokens, encoding=how)
         live = source is not None and source.live and place.live
         options = RunOptions(runtime.batch_size, skip_errors, patience=PATIENCE if live else None)
         _encode(encoder, records, source, sink, job, options, place.skipped)

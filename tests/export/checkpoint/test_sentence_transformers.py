@@ -161,6 +161,8 @@ def test_a_quantized_variant_has_the_checkpoints_activation(folder: Path, calibr
     assert [variant.name for variant in bundle.variants] == variants
     for variant in bundle.variants:
         assert variant.fidelity["max_weight_error"] < 0.05  # without the second log1p it would be over 0.1
+        assert variant.settings["calibrated_on"] == calibration.name
+    assert (bundle.calibration, bundle.warnings) == (str(calibration), ())
     with SparseEncoder.load(bundle) as encoder:
         assert encoder.manifest.top_k == 40
 

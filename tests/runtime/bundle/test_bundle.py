@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,30 +160,6 @@ def test_a_revision_of_a_folder(tiny_bundle: Path) -> None:
         SparseEncoder.load(tiny_bundle, revision="main")
     with pytest.raises(InputError, match="revision 'main' is for hub ids"):
         SparseEncoder.load(revision="main")
-
-
-@pytest.mark.parametrize(
-    "environment", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}], ids=["offline", "refused"]
-)
-def test_a_hub_that_cannot_be_reached(environment: dict[str, str], tmp_path: Path) -> None:
-    """In a process of its own: the hub's client reads its environment once, when it is imported."""
-    code = """
-from spladert import BundleError
-from spladert.bundle import open_bundle
-try:
-    open_bundle("someone/some-model", revision="main")
-except BundleError as error:
-    print(error)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | environment | {"HF_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    assert done.stdout.startswith("someone/some-model does not exist here and could not be downloaded from the hub (")
 
 
 def test_unknown_precision(tiny_bundle: Path) -> None:

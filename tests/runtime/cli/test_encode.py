@@ -250,7 +250,7 @@ def test_a_changed_input_is_not_resumed(run: Run, stopped: tuple[Path, Path]) ->
     [
         (["--top-k", "5"], "top_k"),
         (["--tokens"], "tokens"),
-        (["--tokens", "--top-k", "5"], "top_k and tokens"),
+        (["--tokens", "--top-k", "5"], "tokens and top_k"),
     ],
 )
 def test_other_options_are_not_resumed(run: Run, stopped: tuple[Path, Path], options: list[str], what: str) -> None:
@@ -415,3 +415,28 @@ def test_a_closed_pipe_ends_quietly(tiny_bundle: Path, text_file: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_how_texts_are_encoded_is_what_encode_takes(run: Run, tiny_bundle: Path) -> None:
+    long = " ".join(LINES)
+    arguments = [
+        "--side",
+        "query",
+        "--max-length",
+        "8",
+        "--split-special-tokens",
+        "--top-k",
+        "9",
+        "--prune",
+        "max_ratio:0.8",
+    ]
+    line = json.loads(run("[SEP] " + long, *arguments).stdout)
+    vector = SparseEncoder.load(tiny_bundle).encode(
+        "[SEP] " + long, side="query", max_length=8, split_special_tokens=True, top_k=9, prune="max_ratio:0.8"
+    )
+    assert dict(zip(line["indices"], line["values"], strict=True)) == pytest.approx(vector.to_dict())
+    assert len(vector) < 9
+    assert run("a", "--max-length", "65").stderr == (
+        "error: max_length is 65; this bundle takes 3 to 64 tokens (spladert export --max-length makes one for longer "
+        "texts)\n"
+    )
