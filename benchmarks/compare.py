@@ -16,7 +16,8 @@ one pass over --mix-texts sentences, in a process of its own; engines that do no
 call, sorted by length, except the card's code, which gets them in their own order. The agreement is that of the ten
 heaviest entries of 64 texts with the first engine's.
 
---json FILE that exists already is continued if its settings are the same: rounds can be run in several calls.
+--json FILE that exists already is continued if its settings are the same: rounds can be run in several calls, and with
+other --engines, --shapes and --measures. benchmarks.difference puts two such files side by side.
 """
 
 from __future__ import annotations
@@ -201,7 +202,8 @@ def main(args: argparse.Namespace) -> int:
         able = ready(launcher, chosen, content)
         before = take_snapshot()
         measure_all(args, launcher, able, content)
-        content.setdefault("warnings", []).extend(disturbances(before, take_snapshot()))
+        found = [*content.get("warnings", []), *disturbances(before, take_snapshot())]
+        content["warnings"] = list(dict.fromkeys(found))
     finish(args, content, order)
     return 0 if able else 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 
 from spladert import ExportError, SparseEncoder
+from spladert.bundle import open_bundle
 from support.checkpoints import LINES, make_checkpoint, make_tokenizer
 
 torch = pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 
-from spladert_export import cpu_variants, export  # noqa: E402
+from spladert_export import Limits, export  # noqa: E402
 from spladert_export.checkpoint import load_checkpoint  # noqa: E402
 
 
@@ -90,17 +92,29 @@ def test_remote_code_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("./nowhere", "does not exist; give a checkpoint's folder or a hub id"),
-        ("owner/nowhere", "cannot be loaded"),
         ("folder", r"has no config\.json, so it is no checkpoint"),
         ("file", "is a file; give the checkpoint's folder"),
     ],
 )
-def test_nothing_at_the_source(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def test_nothing_at_the_source(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
     with pytest.raises(ExportError, match=message):
         export(tmp_path / name if name in ("folder", "file") else name, tmp_path / "out")
+
+
+def test_nothing_on_the_hub(tmp_path: Path) -> None:
+    """In a process of its own: the hub's client reads whether it is offline when it is imported."""
+    code = f"""
+from spladert_export import export
+export("owner/nowhere", {str(tmp_path / "out")!r})
+"""
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert "ExportError: owner/nowhere cannot be loaded as a masked language model" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_revision_of_a_folder(checkpoint: Path, tmp_path: Path) -> None:
@@ -116,7 +130,6 @@ def test_truncated_weights(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_a_pickle_that_would_run_code(checkpoint: Path, tmp_path: Path) -> None:
-    import os
     import pickle
 
     class Evil:
@@ -194,19 +207,10 @@ def test_arguments_out_of_range(checkpoint: Path, tmp_path: Path, arguments: Any
         export(checkpoint, tmp_path / "out", **arguments)
 
 
-def test_a_wrong_graph_is_not_written(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pass that changes what is computed is caught by the comparison with PyTorch."""
-
-    def wrong(model: Any) -> dict[str, int]:
-        import onnx_ir as ir
-
-        bias = model.graph.initializers["head.bias"]
-        bias.const_value = ir.tensor(bias.const_value.numpy() + 0.01, name="head.bias")
-        return {}
-
-    monkeypatch.setattr(cpu_variants, "optimize", wrong)
+def test_a_graph_that_differs_from_pytorch_is_not_written(checkpoint: Path, tmp_path: Path) -> None:
+    """Any graph differs by rounding, so by more than nothing."""
     with pytest.raises(ExportError, match=r"differs from PyTorch by \d.*e-0\d in a weight .*nothing was written"):
-        export(checkpoint, tmp_path / "out")
+        export(checkpoint, tmp_path / "out", limits=Limits(weight_error=0))
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint"]
 
 
@@ -245,7 +249,7 @@ def test_a_file_where_the_outputs_folder_would_be(checkpoint: Path, tmp_path: Pa
 
 def test_an_interrupt_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
     def interrupt(stage: str) -> None:
-        if stage == "check fp32 against PyTorch":
+        if stage == "check cpu-fp32 against PyTorch":
             assert any(tmp_path.glob(".out.*/out/cpu-fp32.onnx"))
             raise KeyboardInterrupt
 
@@ -273,7 +277,7 @@ def test_a_killed_export_leaves_no_bundle(checkpoint: Path, tmp_path: Path) -> N
 import os, signal
 from spladert_export import pipeline
 def stage(name):
-    if name == "check fp32 against PyTorch":
+    if name == "check cpu-fp32 against PyTorch":
         os.kill(os.getpid(), signal.SIGKILL)
 pipeline.export({str(checkpoint)!r}, {str(tmp_path / "out")!r}, progress=stage)
 """
@@ -309,3 +313,54 @@ def test_bundle_says_what_made_it(tiny_bundle: Path, tiny_checkpoint: Path) -> N
     assert manifest.source.parameters == sum(p.numel() for p in checkpoint.model.parameters())
     assert manifest.special_token_ids == (0, 1, 2, 3, 4)
     assert manifest.variants[0].settings["rewrites"]["split_projections"] == 6
+
+
+class TestRefusedVariants:
+    """int4 of so small a model keeps less than 99% of the ten heaviest entries, int8 more."""
+
+    NAMES = ("cpu-fp32", "cpu-int4", "cpu-int8")
+    LIMITS = Limits(top10_overlap=0.99, attempts=(0,))
+
+    def test_they_are_left_out_and_the_others_stay(
+        self, tiny_checkpoint: Path, tmp_path: Path, calibration: Path
+    ) -> None:
+        out = tmp_path / "out"
+        report = export(tiny_checkpoint, out, variants=self.NAMES, calibration=calibration, limits=self.LIMITS)
+        assert [variant.name for variant in report.variants] == ["cpu-fp32", "cpu-int8"]
+        assert list(report.refused) == ["cpu-int4"]
+        assert "the cpu-int4 variant keeps" in report.refused["cpu-int4"]
+        assert open_bundle(report).manifest.variants == report.variants
+        assert not list(out.glob("*int4*"))
+
+    def test_strict_writes_nothing(self, tiny_checkpoint: Path, tmp_path: Path, calibration: Path) -> None:
+        arguments: Any = {"variants": self.NAMES, "calibration": calibration, "limits": self.LIMITS, "strict": True}
+        with pytest.raises(ExportError, match=r"the cpu-int4 variant keeps 9\d\.\d\d% .*--allow-loss"):
+            export(tiny_checkpoint, tmp_path / "out", **arguments)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_none_left_is_an_error(self, tiny_checkpoint: Path, tmp_path: Path, calibration: Path) -> None:
+        arguments: Any = {"variants": ["cpu-int4"], "calibration": calibration, "limits": self.LIMITS}
+        with pytest.raises(ExportError, match="the cpu-int4 variant keeps"):
+            export(tiny_checkpoint, tmp_path / "out", **arguments)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_loss_is_kept_where_it_is_allowed(self, tiny_checkpoint: Path, tmp_path: Path, calibration: Path) -> None:
+        arguments: Any = {"variants": ["cpu-int4"], "calibration": calibration, "limits": self.LIMITS}
+        report = export(tiny_checkpoint, tmp_path / "out", allow_loss=True, **arguments)
+        assert report.refused == {}
+        assert report.variants[0].fidelity["top10_overlap"] < 0.99
+
+
+def test_the_report_is_what_was_made(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    stages: list[str] = []
+    report = export(tiny_checkpoint, tmp_path / "out", progress=stages.append)
+    assert Path(report) == report.path == tmp_path / "out"
+    assert [stage for stage, _ in report.seconds] == stages
+    assert min(seconds for _, seconds in report.seconds) >= 0
+
+
+def test_variants_by_their_former_name(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    report = export(tiny_checkpoint, tmp_path / "out", precisions=["fp32"])
+    assert [variant.name for variant in report.variants] == ["cpu-fp32"]
+    with pytest.raises(ExportError, match="variants and precisions are two names of one thing"):
+        export(tiny_checkpoint, tmp_path / "other", precisions=["fp32"], variants=["cpu-fp32"])

@@ -33,7 +33,7 @@ class Int4Choice:
     Attributes:
         site: the site's role.
         alpha: SmoothQuant's, None without smoothing.
-        error: |Y' - Y| / |Y| of the layers' outputs on the calibration rows.
+        error: |Y' - Y| / |Y| of a sample of the layers' outputs on the calibration rows.
     """
 
     site: str
@@ -117,7 +117,7 @@ def choose_int4(
 ) -> tuple[Int4Choice, Floats | None]:
     """The alpha with the least error of the site's outputs, and the factors of its smoothing, None without."""
     heaviest = largest_weights(site)
-    weights = [linear.weight for linear in site.linears]  # [K, N] each
+    weights = [linear.sample() for linear in site.linears]  # [K, N] each
     exact = [observed.rows @ weight for weight in weights]
     candidates = []
     for alpha in alphas:

@@ -47,7 +47,7 @@ class Choice:
         alpha: SmoothQuant's, None without smoothing.
         clip_ratio: the share of the observed range that the integers cover.
         scale, zero_point: of the activation's integers.
-        error: |Y' - Y| / |Y| of the layers' outputs on the calibration rows.
+        error: |Y' - Y| / |Y| of a sample of the layers' outputs on the calibration rows.
     """
 
     site: str
@@ -65,7 +65,7 @@ def choose(
 
     The factors, float32 [K], are None without smoothing. `alphas` is (None,) where nothing takes factors.
     """
-    weights = [linear.weight for linear in site.linears]  # [K, N] each
+    weights = [linear.sample() for linear in site.linears]  # [K, N] each
     exact = [observed.rows @ weight for weight in weights]
     heaviest = largest_weights(site)
 

@@ -11,6 +11,8 @@ from ..graph.edit import Floats
 from ..graph.find import array, is_decoder
 from ..graph.roles import layer_roles
 
+SAMPLE_COLUMNS = 256  # about as many outputs of a layer are looked at where ways to quantize it are compared
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -23,6 +25,11 @@ class Linear:
         """float32 [K, N], whatever way it lies in the graph."""
         data = array(self.node.inputs[1])
         return data.T if self.node.op_type == "Gemm" else data
+
+    def sample(self) -> Floats:
+        """Evenly spaced columns of the weight, at most 2 * SAMPLE_COLUMNS; all of them where they are few."""
+        weight = self.weight
+        return np.ascontiguousarray(weight[:, :: max(weight.shape[1] // SAMPLE_COLUMNS, 1)])
 
     @property
     def output(self) -> str:

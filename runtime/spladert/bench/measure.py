@@ -170,7 +170,7 @@ class Tasks:
         result = run_task("spladert.bench.worker", spec)
         if "error" in result:
             name, message = result["error"]
-            raise getattr(errors, name)(message)
+            raise getattr(errors, name, SpladertError)(message)  # a package's own class is this one's subclass
         if "failed" in result:
             raise SpladertError(f"the process that measured {task} failed: {result['failed']}")
         return result

@@ -55,7 +55,7 @@ TARGETS = {
     "opensearch-connector": Target(
         "spladert.opensearch.connector:package_connector",
         "spladert[opensearch]",
-        needed=("server",),
+        needed=("server", "connection"),
         optional=("register", "name", "field", "kind", "batch_size", "api_key"),
     ),
     "triton": Target(

@@ -11,6 +11,7 @@ import click
 from ..errors import InputError
 from ..stores import Answer, Connection, Hit, is_store_url, open_searcher, parse_store_url
 from .options import Runtime, connection_options, json_option, runtime_options, write_json
+from .terminal import stdout_console
 
 SHOWN = 4  # tokens of a hit
 SNIPPET = 160  # characters
@@ -76,7 +77,6 @@ def _facts(answer: Answer) -> dict[str, Any]:
 
 
 def _show(answer: Answer) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -88,7 +88,7 @@ def _show(answer: Answer) -> None:
         more = len(hit.matches) - SHOWN
         tokens += f" and {more} more" if more > 0 else ""
         table.add_row(f"{hit.score:.3f}", Text(hit.id), Text(tokens), Text(snippet(hit)))
-    Console(highlight=False).print(table)
+    stdout_console().print(table)
 
 
 def snippet(hit: Hit, size: int = SNIPPET) -> str:

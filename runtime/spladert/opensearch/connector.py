@@ -244,6 +244,7 @@ def package_connector(
     folder: Path,
     *,
     server: str,
+    connection: Connection,
     register: str | None = None,
     api_key: str | None = None,
     **options: Any,
@@ -256,6 +257,6 @@ def package_connector(
     remote = Remote(server, **options)
     lines = [str(path) for path in write_bodies(bundle, folder, remote)]
     if register is not None:
-        created = register_remote(bundle, register, remote, api_key)
+        created = register_remote(bundle, register, remote, api_key, connection)
         lines += [f"created {what.replace('_', ' ')} {name}" for what, name in created.items()]
     return lines

@@ -23,13 +23,14 @@ pytest.importorskip("onnxruntime")
 import onnx_ir as ir  # noqa: E402
 from onnx import TensorProto  # noqa: E402
 
-from spladert_export import export  # noqa: E402
-from spladert_export.lower import half, variants  # noqa: E402
+from spladert_export import Limits, export  # noqa: E402
+from spladert_export.lower import half  # noqa: E402
 from spladert_export.lower.cuda import lower_for_cuda  # noqa: E402
 from spladert_export.lower.emulate import emulate_half  # noqa: E402
 from spladert_export.lower.half import to_half  # noqa: E402
 from spladert_export.lower.plain import lower_to_plain  # noqa: E402
 from spladert_export.quantize import qdq  # noqa: E402
+from spladert_export.variants import EMULATED  # noqa: E402
 from support.gpu_graphs import padded_batch, rewritten, run  # noqa: E402
 
 # Supported by the parser of TensorRT 10 (onnx-tensorrt, docs/operators.md), of those that our graphs could have.
@@ -44,14 +45,13 @@ CUDA_OPERATORS = {
     *("MatMul", "MultiHeadAttention", "Mul", "ReduceMax", "Relu", "Reshape", "RotaryEmbedding", "Shape"),
     *("SkipLayerNormalization", "Slice", "Sub", "TopK", "Transpose", "Unsqueeze", "Where"),
 }
-PRECISIONS = ("fp32", "fp16", "bf16", "tensorrt-fp16", "tensorrt-int8")
 NAMES = ("cpu-fp32", "cuda-fp16", "cuda-bf16", "tensorrt-fp16", "tensorrt-int8")
 
 
 @pytest.fixture(scope="module")
 def bundle(tiny_checkpoint: Path, calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("gpu") / "bundle"
-    return export(tiny_checkpoint, out, precisions=PRECISIONS, calibration=calibration, top_k=64, allow_loss=True)
+    return export(tiny_checkpoint, out, variants=NAMES, calibration=calibration, top_k=64, allow_loss=True).path
 
 
 def graph_of(bundle: Path, name: str) -> Any:
@@ -64,7 +64,7 @@ def test_lowered_graphs_compute_the_same_in_fp32(architecture: str, max_length: 
     if architecture != "modernbert" and max_length > 64:
         pytest.skip("only ModernBERT has a window")
     source = make_checkpoint(architecture, tmp_path / "source")
-    cpu = export(source, tmp_path / "bundle", max_length=max_length, top_k=300) / "cpu-fp32.onnx"
+    cpu = export(source, tmp_path / "bundle", max_length=max_length, top_k=300).path / "cpu-fp32.onnx"
     batch = padded_batch(max_length)
     expected = run(cpu, *batch)
     assert (expected > 0).sum() > 50
@@ -201,19 +201,6 @@ class TestTensorrt:
         given_back = len(kept) - 1
         assert 7 * LAYERS + 1 - 3 * given_back <= quantized <= 7 * LAYERS + 1 - given_back
 
-    def test_more_than_its_topk_takes_is_refused_before_anything_is_made(
-        self, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        with pytest.raises(ExportError, match="top_k is 3841, and TensorRT takes at most 3840; give less with --top-k"):
-            variants.refuse_gpu(("fp16", "tensorrt-fp16"), 3841)
-        variants.refuse_gpu(("fp32", "int8", "fp16"), 3841)
-        variants.refuse_gpu(("tensorrt-fp16", "tensorrt-int8"), 3840)
-        monkeypatch.setattr(variants, "MOST_TOP_K", 63)  # the tiny vocabulary is below the real limit
-        stages: list[str] = []
-        with pytest.raises(ExportError, match="top_k is 64, and TensorRT takes at most 63"):
-            export(tiny_checkpoint, tmp_path / "o", precisions=("tensorrt-fp16",), top_k=64, progress=stages.append)
-        assert stages == ["load checkpoint"]
-
 
 def value_types(model: Any) -> dict[str, int]:
     inferred = onnx.shape_inference.infer_shapes(model)
@@ -225,19 +212,17 @@ def value_types(model: Any) -> dict[str, int]:
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_fidelity_is_measured_and_says_on_what(bundle: Path, name: str) -> None:
     variant = {v.name: v for v in open_bundle(bundle).manifest.variants}[name]
-    assert variant.settings["measured_on"] == variants.MEASURED_ON
+    assert variant.settings["measured_on"] == EMULATED
     assert "CPUExecutionProvider" in variant.settings["measured_on"]
     assert variant.fidelity["texts"] == len(LINES)
     assert variant.fidelity["top10_overlap"] > (0.9 if "int8" in name else 0.97)
     assert variant.fidelity["max_weight_error"] > 0  # an error of 0 would mean that nothing was rounded
 
 
-def test_a_variant_that_loses_too_much_is_refused(
-    tiny_checkpoint: Path, tmp_path: Path, calibration: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("spladert_export.quality.gate.LEAST_OVERLAP", 1.01)
-    with pytest.raises(ExportError, match=r"cuda fp16 variant keeps \d+\.\d\d% .*--allow-loss"):
-        export(tiny_checkpoint, tmp_path / "out", precisions=("fp16",), calibration=calibration)
+def test_a_variant_that_loses_too_much_is_refused(tiny_checkpoint: Path, tmp_path: Path, calibration: Path) -> None:
+    limits = Limits(top10_overlap=1.01)
+    with pytest.raises(ExportError, match=r"cuda-fp16 variant keeps \d+\.\d\d% .*--allow-loss"):
+        export(tiny_checkpoint, tmp_path / "out", variants=["cuda-fp16"], calibration=calibration, limits=limits)
     assert not (tmp_path / "out").exists()
 
 

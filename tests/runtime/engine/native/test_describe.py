@@ -57,7 +57,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory, calibration: Path) -> Cal
                 precisions=("int8",),
                 calibration=calibration,
                 allow_loss=True,
-            )
+            ).path
             made[architecture] = bundle / "cpu-int8.onnx"
         return made[architecture]
 
