@@ -139,12 +139,8 @@ def load_checkpoint(
     tokenizer.padding_side = "right"  # the graph's batches are padded there; a text's vector does not depend on it
     if recipe.lower_case:
         _lower_case(tokenizer)
-    table = recipe.query_table
-    weights = (
-        None
-        if table is None
-        else read_query_weights(files, table, tokenizer, len(model.get_output_embeddings().weight))
-    )
+    table, rows = recipe.query_table, len(model.get_output_embeddings().weight)
+    weights = None if table is None else read_query_weights(files, table, tokenizer, rows)
     own = recipe.max_length or (tokenizer.model_max_length if recipe.of_sentence_transformers else None)
     lengths = choose_lengths(
         source,

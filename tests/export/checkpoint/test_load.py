@@ -192,7 +192,7 @@ def fake_hub(checkpoint: Path, cache: Path, missing: list[str]) -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_a_hub_id_offline(known: bool, bert: Path, tmp_path: Path) -> None:
     """Where the cache cannot tell whether there is a modules.json, vectors might be others: refused."""
-    fake_hub(bert, tmp_path / "cache", ["modules.json", "adapter_config.json"] if known else [])
+    fake_hub(bert, tmp_path / "cache", ["modules.json", "idf.json", "adapter_config.json"] if known else [])
     code = "import sys, spladert_export.checkpoint as c; print(c.load_checkpoint(sys.argv[1]).revision)"
     done = subprocess.run(
         [sys.executable, "-c", code, "owner/name"],

@@ -89,12 +89,13 @@ def test_pooling_and_activation(pooling: Any, activation: Any, plain: Path, tmp_
         assert_same(ours.encode(LINES[0]), theirs.encode(LINES[:1]))
 
 
-def test_lower_case_prompts_and_weights_in_a_subfolder(plain: Path, tmp_path: Path) -> None:
+def test_lower_case_prompts_lengths_and_weights_in_a_subfolder(plain: Path, tmp_path: Path) -> None:
     st = pytest.importorskip("sentence_transformers", reason="needs sentence-transformers, of the dev extra")
     folder = tmp_path / "folder"
     shutil.copytree(plain, folder / "0_MLMTransformer")
     write_modules(folder, ("MLMTransformer", "0_MLMTransformer"), ("SpladePooling", "1_SpladePooling"))
-    write_json(folder / "0_MLMTransformer/sentence_bert_config.json", {"max_seq_length": 40, "do_lower_case": True})
+    settings = {"max_seq_length": 40, "query_length": 9, "do_lower_case": True}
+    write_json(folder / "0_MLMTransformer/sentence_bert_config.json", settings)
     write_json(folder / "1_SpladePooling/config.json", {"pooling_strategy": "sum", "word_embedding_dimension": 324})
     prompts = {"query": "질문: ", "document": "글: ", "other": "The "}
     settings = {"model_type": "SparseEncoder", "prompts": prompts, "default_prompt_name": "other"}
