@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from ..errors import DependencyError, InputError
@@ -97,7 +97,7 @@ class _Row(Mapping[str, object]):
 
     __slots__ = ("_columns", "_row")
 
-    def __init__(self, columns: Mapping[str, Sequence[Any]], row: int) -> None:
+    def __init__(self, columns: Mapping[str, Any], row: int) -> None:
         self._columns, self._row = columns, row
 
     def __getitem__(self, name: str) -> object:
