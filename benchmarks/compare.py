@@ -2,7 +2,7 @@
 
     python3 -m venv .venv-bench && .venv-bench/bin/pip install torch==2.13.0 -e '.[cpu,bench,peers]'
     python -m benchmarks.make_checkpoint CHECKPOINT
-    spladert export CHECKPOINT BUNDLE --precision fp32 --precision int8 --precision int4 --allow-loss
+    spladert export CHECKPOINT BUNDLE --variant cpu-fp32 --variant cpu-int8 --variant cpu-int4 --allow-loss
     .venv-bench/bin/python -m benchmarks.compare CHECKPOINT BUNDLE --json benchmarks/results/cpu.json \
         --plots benchmarks/results
 

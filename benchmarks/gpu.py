@@ -2,8 +2,8 @@
 
     pip install '.[gpu,export]' 'onnxruntime-gpu[cuda,cudnn]' 'tensorrt-cu13>=10,<11'
     python -m benchmarks.make_checkpoint /tmp/checkpoint
-    spladert export /tmp/checkpoint /tmp/bundle --precision fp32 --precision fp16 \
-        --precision tensorrt-fp16 --precision tensorrt-int8 --allow-loss
+    spladert export /tmp/checkpoint /tmp/bundle --variant cpu-fp32 --variant cuda-fp16 \
+        --variant tensorrt-fp16 --variant tensorrt-int8 --allow-loss
     python -m benchmarks.gpu /tmp/checkpoint /tmp/bundle --json gpu.json
 
 (tensorrt-cu12 where onnxruntime-gpu is built for CUDA 12.) It

@@ -74,7 +74,7 @@ def export_command(ctx: click.Context, /, source: str, out: Path, json_path: Pat
     """
     with _stages() as progress:
         report = export(source, out, progress=progress, **options)
-    if not write_json({**asdict(report), "path": str(out), "seconds": dict(report.seconds)}, json_path):
+    if not write_json({**asdict(report), "path": str(out)}, json_path):
         _print_summary(report, open_bundle(out).manifest)
     if report.refused:
         ctx.exit(SOME_REFUSED)

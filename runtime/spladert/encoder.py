@@ -27,7 +27,7 @@ from .errors import InputError
 from .pruning import Pruning
 from .pruning import prune as pruned
 from .query_table import load_table, look_up
-from .tokenizer import Side, TextTokenizer, TokenizedTexts
+from .tokenizer import Side, TextTokenizer, TokenizedTexts, check_side
 from .vectors import SparseVector, SparseVectors, TopK
 
 if TYPE_CHECKING:
@@ -276,17 +276,26 @@ class SparseEncoder:
         bundle that has a table for them are looked up instead.
 
         Raises:
-            InputError: `batch_size` is out of range, or the encoder is closed.
+            InputError: `batch_size` or an id is out of range, a row is too long, or the encoder is closed.
         """
         if not isinstance(batch_size, Integral) or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}; give an integer of at least 1")
-        if side == "query" and self._query_table is not None:
+        self._check_rows(input_ids)
+        if check_side(side) == "query" and self._query_table is not None:
             return look_up(self._query_table, input_ids, self.manifest.top_k)
         limits = self.engine.limits.with_texts(int(batch_size))
         return (
             TopK(np.array(positions), *self.engine.run([input_ids[i] for i in positions]))
             for positions in batches([len(row) for row in input_ids], limits)
         )
+
+    def _check_rows(self, input_ids: Sequence[Sequence[int]]) -> None:
+        size, longest = self.manifest.vocabulary_size, self.manifest.max_length
+        for position, row in enumerate(input_ids):
+            if len(row) > longest:
+                raise InputError(f"row {position} has {len(row)} tokens; this bundle takes at most {longest}")
+            if len(row) and not (min(row) >= 0 and max(row) < size):
+                raise InputError(f"row {position} has an id that is not below {size}, the size of the vocabulary")
 
     def assemble(
         self,
@@ -308,7 +317,7 @@ class SparseEncoder:
         pruning = Pruning.parse(prune) if isinstance(prune, str) else prune
         truncated = int(tokenized.truncated.sum())
         vectors = SparseVectors.from_batches(
-            results, len(tokenized), self.manifest.vocabulary_size, top_k=top_k, truncated=truncated
+            _entire(results, tokenized), len(tokenized), self.manifest.vocabulary_size, top_k=top_k, truncated=truncated
         )
         return vectors if pruning is None else pruned(vectors, pruning)
 
@@ -324,8 +333,8 @@ class SparseEncoder:
         Raises:
             InputError: `top_k` is negative, or `vectors` is something else.
         """
-        if top_k is not None and top_k < 0:
-            raise InputError(f"top_k is {top_k}; give 0 or more, or None for all")
+        if top_k is not None and (not isinstance(top_k, Integral) or top_k < 0):
+            raise InputError(f"top_k is {top_k!r}; give 0 or more, or None for all")
         if isinstance(vectors, SparseVectors):
             return [self.decode(vector, top_k) for vector in vectors]
         if not isinstance(vectors, SparseVector):
@@ -350,6 +359,20 @@ class SparseEncoder:
     def tokens(self) -> NDArray[np.object_]:
         """The vocabulary's tokens by id, object array of str [vocabulary_size], no two alike."""
         return self._tokenizer.tokens
+
+
+def _entire(results: Iterable[TopK], tokenized: TokenizedTexts) -> Iterator[TopK]:
+    """The results, once it is sure that none is missing: a text without one would have an empty vector.
+
+    Raises:
+        InputError: some are.
+    """
+    missing = {position for position, row in enumerate(tokenized.input_ids) if row}
+    for result in results:
+        missing.difference_update(result.positions.tolist())
+        yield result
+    if missing:
+        raise InputError(f"there is no result of text {min(missing)}; give all that run gave for these texts")
 
 
 def _load_again(

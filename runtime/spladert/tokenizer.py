@@ -65,6 +65,17 @@ class TokenizedTexts:
         return len(self.input_ids)
 
 
+def check_side(side: Side | None) -> Side | None:
+    """The side, if it is one.
+
+    Raises:
+        InputError: it is not.
+    """
+    if side not in (None, "query", "document"):
+        raise InputError(f"side is {side!r}; give 'query' or 'document', or leave it out")
+    return side
+
+
 def check_texts(texts: Iterable[object]) -> list[str]:
     """The texts as a list of str.
 
@@ -215,8 +226,7 @@ class TextTokenizer:
         return tokenizer
 
     def _length(self, side: Side | None, asked: int | None) -> int:
-        if side not in (None, "query", "document"):
-            raise InputError(f"side is {side!r}; give 'query' or 'document', or leave it out")
+        check_side(side)
         manifest = self._manifest
         own = {"query": manifest.query_max_length, "document": manifest.document_max_length}.get(side or "")
         most = own or manifest.max_length

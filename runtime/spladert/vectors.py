@@ -68,7 +68,8 @@ class SparseVectors(Sequence[SparseVector]):
         indices: int32 [nnz], vocabulary ids.
         values: float32 [nnz], weights, all above 0.
         vocabulary_size: number of columns of the matrix.
-        truncated: how many of the texts were cut, for they were longer than the model's `max_length`.
+        truncated: how many of the texts of the call were cut, for they were longer than the model's `max_length`; a
+            slice does not know.
     """
 
     indptr: NDArray[np.int64]

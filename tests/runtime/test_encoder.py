@@ -188,6 +188,30 @@ def test_the_three_stages_are_encode(encoder: SparseEncoder) -> None:
     assert [len(result.positions) for result in one_by_one] == [1] * len(texts)
 
 
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[2, 3], [2] * 65], "row 1 has 65 tokens; this bundle takes at most 64"),
+        ([[2, 10**6]], "row 0 has an id that is not below"),
+        ([[-5]], "row 0 has an id that is not below"),
+    ],
+)
+def test_rows_that_no_tokenizer_gives(encoder: SparseEncoder, rows: list[list[int]], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        encoder.run(rows)
+
+
+def test_stages_check_what_they_are_given(encoder: SparseEncoder) -> None:
+    tokenized = encoder.tokenize_batch(LINES)
+    results = list(encoder.run(tokenized.input_ids, batch_size=2))
+    with pytest.raises(InputError, match=r"there is no result of text \d; give all that run gave"):
+        encoder.assemble(results[1:], tokenized)
+    with pytest.raises(InputError, match="side is 'bogus'"):
+        encoder.run([[2]], side="bogus")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"top_k is 1\.5; give 0 or more"):
+        encoder.decode(encoder.encode("a"), top_k=1.5)  # type: ignore[call-overload]
+
+
 def test_a_closed_encoder_says_so(tiny_bundle: Path) -> None:
     with SparseEncoder.load(tiny_bundle) as encoder:
         assert len(encoder.encode(LINES[0])) > 5

@@ -51,7 +51,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """How an engine runs; none of it changes a result.
+    """How an engine runs. Threads change no result; another `isa` may in the last digits.
 
     Attributes:
         threads: threads of one batch; None is one a physical core, of those that this process may use.
@@ -69,7 +69,9 @@ class RuntimeOptions:
     isa: str | None = None
 
     def __post_init__(self) -> None:
-        if self.threads is not None and (not isinstance(self.threads, Integral) or self.threads < 1):
+        if self.threads is not None and (
+            isinstance(self.threads, bool) or not isinstance(self.threads, Integral) or self.threads < 1
+        ):
             raise InputError(f"threads is {self.threads!r}; give an integer of at least 1, or leave it out")
         if not isinstance(self.spin, bool):
             raise InputError(f"spin is {self.spin!r}; give True or False")

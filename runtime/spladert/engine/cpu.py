@@ -13,7 +13,7 @@ from ..bundle import Manifest
 from ..errors import DeviceError, InputError
 from .base import ISAS, Engine, RuntimeOptions
 from .padding import pad
-from .placement import CHAINS, Placement
+from .placement import Placement
 from .session import start_session
 
 if TYPE_CHECKING:
@@ -53,15 +53,21 @@ class SessionEngine:
 def start(graph: Path, manifest: Manifest, placement: Placement, options: RuntimeOptions) -> Engine:
     """An engine over the placement's variant, whose graph is at `graph`.
 
-    The compiled engine takes cpu-int8 where it is installed and covers the graph, unless a provider was named that is
-    not the CPU's own.
+    The compiled engine takes cpu-int8 where it is installed and covers the graph, unless providers were named: those
+    are ONNX Runtime's.
 
     Raises:
         BundleError: onnxruntime cannot load the graph.
         DeviceError: the first provider did not start, or the instruction set that was asked for does not run.
+        InputError: providers and an instruction set of the compiled engine contradict.
     """
     isa, runs_on = asked_isa(options), "ONNX Runtime"
-    if placement.variant.precision == "int8" and placement.providers == CHAINS["cpu"] and isa != "onnx":
+    if placement.providers_named and options.isa not in (None, "onnx"):
+        raise InputError(
+            f"isa is {options.isa!r}, of the compiled engine, and the provider {placement.providers[0]} is ONNX "
+            "Runtime's; leave one of them out"
+        )
+    if placement.variant.precision == "int8" and not placement.providers_named and isa != "onnx":
         from . import native  # imports what ONNX Runtime does not need
 
         try:

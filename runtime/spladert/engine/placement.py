@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -51,11 +51,19 @@ class PlacementRequest:
 
 @dataclass(frozen=True)
 class Placement:
-    """A variant on a device, by these providers of ONNX Runtime, first choice first."""
+    """A variant on a device.
+
+    Attributes:
+        device: "cpu", "cuda" or "tensorrt".
+        providers: ONNX Runtime's for it, first choice first.
+        variant: the graph.
+        providers_named: the caller named them, so that ONNX Runtime is what runs.
+    """
 
     device: str
     providers: tuple[str, ...]
     variant: Variant
+    providers_named: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ def this_machine() -> Machine:
     return Machine(tuple(onnxruntime_module().get_available_providers()))
 
 
-def make_request(device: str, variant: str | None, providers: Sequence[str] | None) -> PlacementRequest:
+def make_request(device: str, variant: str | None, providers: Iterable[str] | None) -> PlacementRequest:
     """The request that the arguments mean.
 
     Raises:
@@ -92,6 +100,8 @@ def make_request(device: str, variant: str | None, providers: Sequence[str] | No
         raise InputError(f"variant is {variant!r}; give a name such as cpu-int8, or leave it out")
     if providers is None:
         return PlacementRequest(device, variant)
+    if not isinstance(providers, str):
+        providers = list(providers)
     if isinstance(providers, str) or not providers:
         raise InputError(f"providers is {providers!r}, not a list of names; name at least one, or leave it out")
     strange = [name for name in providers if not isinstance(name, str)]
@@ -120,7 +130,7 @@ def candidates(manifest: Manifest, request: PlacementRequest, machine: Machine) 
         if missing:
             raise DeviceError(f"{missing[0]} is not in this onnxruntime, which has {', '.join(machine.providers)}")
         device = _device_of(request.providers[0])
-        return [Placement(device, request.providers, _variant(manifest, device, request.variant))]
+        return [Placement(device, request.providers, _variant(manifest, device, request.variant), providers_named=True)]
     named = next((variant for variant in manifest.variants if variant.name == request.variant), None)
     device = named.target if named is not None and request.device == "auto" else request.device
     if device != "auto":

@@ -42,6 +42,7 @@ class Job:
         weights: hashes of its data files.
         tokenizer: hash of the tokenizer.
         device: what the graph runs on; another one rounds otherwise.
+        engine: what computes there, which rounds in its own way too.
         format: name of the output's format.
         tokens: whether tokens are written instead of their ids.
         encoding: how texts are encoded.
@@ -52,6 +53,7 @@ class Job:
     weights: tuple[str, ...]
     tokenizer: str
     device: str
+    engine: str
     format: str
     tokens: bool
     encoding: Encoding = field(default_factory=Encoding)
@@ -73,6 +75,7 @@ class Job:
             weights=tuple(file.sha256 for file in data),
             tokenizer=encoder.manifest.tokenizer.sha256,
             device=encoder.device,
+            engine=encoder.engine.runs_on,
             format=format,
             tokens=tokens,
             encoding=encoding or Encoding(),

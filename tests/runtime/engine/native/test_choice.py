@@ -93,3 +93,13 @@ def test_another_version_is_not_taken(caplog: pytest.LogCaptureFixture, monkeypa
     assert "spladert-kernels 0.0.1" in caplog.text
     with pytest.raises(DeviceError, match=r"avx2: spladert-kernels 0\.0\.1"):
         SparseEncoder.load(isa="avx2")
+
+
+def test_named_providers_are_onnx_runtimes() -> None:
+    with SparseEncoder.load(providers=["CPUExecutionProvider"]) as encoder:
+        assert encoder.engine.runs_on == "ONNX Runtime"
+        assert encoder.providers == ("CPUExecutionProvider",)
+    with pytest.raises(
+        InputError, match="isa is 'avx2', of the compiled engine, and the provider CPUExecutionProvider"
+    ):
+        SparseEncoder.load(providers=["CPUExecutionProvider"], isa="avx2")

@@ -48,6 +48,7 @@ def test_what_was_written_after_the_last_commit_is_cut_off(tmp_path: Path, job: 
         ({"weights": ("other",)}, "weights"),
         ({"tokenizer": "other"}, "tokenizer"),
         ({"device": "cuda"}, "device"),
+        ({"engine": "another"}, "engine"),
         ({"encoding": Encoding(top_k=5)}, "top_k"),
         ({"encoding": Encoding(split_special_tokens=True)}, "split_special_tokens"),
     ],
