@@ -1,7 +1,7 @@
 """A click group that imports its commands late and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 an error, 2 wrong usage, 3 an export that left variants out, 130 interrupted, 141 the reader of the
-output went away.
+Exit codes: 0 done, 1 an error, 2 wrong usage, 3 an export that left variants out, 130 interrupted, 141 the reader of
+the output went away.
 """
 
 from __future__ import annotations

@@ -100,6 +100,6 @@ def test_named_providers_are_onnx_runtimes() -> None:
         assert encoder.engine.runs_on == "ONNX Runtime"
         assert encoder.providers == ("CPUExecutionProvider",)
     with pytest.raises(
-        InputError, match="isa is 'avx2', of the compiled engine, and the provider CPUExecutionProvider"
+        InputError, match="isa is 'avx2', of the compiled engine, and the provider CPU"
     ):
         SparseEncoder.load(providers=["CPUExecutionProvider"], isa="avx2")
