@@ -16,7 +16,8 @@ one pass over --mix-texts sentences, in a process of its own; engines that do no
 call, sorted by length, except the card's code, which gets them in their own order. The agreement is that of the ten
 heaviest entries of 64 texts with the first engine's.
 
---json FILE that exists already is continued if its settings are the same: rounds can be run in several calls.
+--json FILE that exists already is continued if its settings are the same: rounds can be run in several calls, and with
+other --engines, --shapes and --measures. benchmarks.difference puts two such files side by side.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from typing import Any
 
 from benchmarks.suite.agreement import agreement
 from benchmarks.suite.checkpoint import portable
-from benchmarks.suite.engines import engine, engine_names
+from benchmarks.suite.engines import engine, engine_names, is_engine
 from benchmarks.suite.plots import draw
 from benchmarks.suite.processes import Launcher
 from benchmarks.suite.results import summarize
@@ -179,7 +180,7 @@ def main(args: argparse.Namespace) -> int:
     content = new_results(args)
     order = engine_names(args.bundle)
     chosen = args.engines.split(",") if args.engines else order
-    if unknown := [name for name in chosen if name not in order]:
+    if unknown := [name for name in chosen if not is_engine(name, order)]:
         raise SystemExit(f"no engine {unknown[0]!r}; there are: {', '.join(order)}")
     pythons = dict(item.split("=", 1) for item in args.python)
     work = args.work or args.bundle.with_name(f"{args.bundle.name}-peers")
@@ -201,7 +202,8 @@ def main(args: argparse.Namespace) -> int:
         able = ready(launcher, chosen, content)
         before = take_snapshot()
         measure_all(args, launcher, able, content)
-        content.setdefault("warnings", []).extend(disturbances(before, take_snapshot()))
+        found = [*content.get("warnings", []), *disturbances(before, take_snapshot())]
+        content["warnings"] = list(dict.fromkeys(found))
     finish(args, content, order)
     return 0 if able else 1
 
@@ -214,7 +216,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=0.8, help="Of a shape in one process. Default 0.8.")
     parser.add_argument("--measures", type=_list_of(MEASURES), default=MEASURES, help=f"Of {', '.join(MEASURES)}.")
     parser.add_argument("--shapes", type=_shapes, default=SHAPES, help="Such as '1 x 8,8 x 256'. Default: 12 of them.")
-    parser.add_argument("--engines", help="Names, with commas between. Default: all.")
+    parser.add_argument(
+        "--engines", help="Names with commas between, as 'pytorch,spladert cpu-int8 onnx'. Default: all."
+    )
     parser.add_argument("--mix-texts", type=int, default=1000, help="Default 1000.")
     parser.add_argument("--threads", type=int, default=usable_cores()[0], help="Of every engine. Default: all cores.")
     shared = Path(os.environ.get("SPLADERT_SHARED", "../shared"))

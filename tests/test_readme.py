@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.datasets import small_dataset
 from support.paths import ROOT
 from support.readme import Block, blocks, numbers_where_they_agree
 from support.terminal import run_in_terminal
@@ -32,10 +33,11 @@ class Reader:
             (folder / name).symlink_to(ROOT / name)
         texts = ["당뇨병 치료 방법", "계약서", "손해배상 청구"]
         (folder / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf-8")
-        lines = [json.dumps({"id": f"d{i}", "body": text}, ensure_ascii=False) for i, text in enumerate(texts)]
+        documents = [{"id": f"d{i}", "text": text, "body": text} for i, text in enumerate(texts)]
+        lines = [json.dumps(document, ensure_ascii=False) for document in documents]
         (folder / "docs.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         if shared is not None:
-            (folder / "tydi_retrieval").symlink_to(shared / "data" / "tydi_retrieval")
+            small_dataset(shared / "data" / "tydi_retrieval", folder / "tydi_retrieval")  # no output shows its scores
 
     def why_not(self, block: Block) -> str | None:
         """Why a block is not run here."""

@@ -14,6 +14,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from spladert_export.normalize import clean_up
+
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 PAD, UNK, CLS, SEP, MASK = range(5)
 
@@ -162,9 +164,14 @@ def _usage(words: Counter[str], candidates: list[str]) -> Counter[str]:
 
 
 def save(tokenizer: Tokenizer, folder: Path, max_length: int) -> None:
-    """Write tokenizer.json and the tokenizer_config.json with which AutoTokenizer loads it unchanged."""
+    """Write tokenizer.json and the tokenizer_config.json with which AutoTokenizer loads it unchanged.
+
+    The clean-up of texts is put in here, for those who use the model: it is trained on texts as they are.
+    """
+    cleaning = Tokenizer.from_str(tokenizer.to_str())
+    cleaning.normalizer = clean_up(tokenizer)
     wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=cleaning,
         pad_token="[PAD]",
         unk_token="[UNK]",
         cls_token="[CLS]",

@@ -14,6 +14,7 @@ import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -41,7 +42,7 @@ def short(config: Config, masked_lm: int = 100, regression: int = 120) -> Config
 
 
 def teachers() -> dict[str, Teacher]:
-    changes: list[dict[str, float]] = [
+    changes: list[dict[str, Any]] = [
         {"neighbours": 0},
         {"neighbours": 0, "part_share": 0.25},
         {"neighbours": 0, "lead": 0.4},
@@ -53,7 +54,7 @@ def teachers() -> dict[str, Teacher]:
         {"neighbours": 10, "neighbour_strength": 0.4, "neighbour_share": 0.1},
         {"neighbours": 16, "neighbour_strength": 0.35, "neighbour_share": 0.1},
     ]
-    return {json.dumps(change): replace(Teacher(), **change) for change in changes}  # type: ignore[arg-type]
+    return {json.dumps(change): replace(Teacher(), **change) for change in changes}
 
 
 def add(report: Path, trial: str, measured: dict[str, object]) -> None:

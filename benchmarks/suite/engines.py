@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from . import onnx_engines, openvino_engines, torch_engines
@@ -44,28 +46,39 @@ PEERS: dict[str, Engine] = {
 }
 
 
-def spladert(variant: str) -> Engine:
-    """The engine that runs the bundle's variant of that name, such as "cpu-int8"."""
+def spladert(variant: str, isa: str | None = None) -> Engine:
+    """The engine that runs the bundle's variant of that name, such as "cpu-int8"; `isa` as for `SparseEncoder.load`."""
 
     def load(inputs: Inputs) -> Encode:
         from spladert import SparseEncoder
 
-        return SparseEncoder.load(inputs.bundle, device="cpu", variant=variant, threads=inputs.threads).encode
+        return SparseEncoder.load(inputs.bundle, device="cpu", variant=variant, threads=inputs.threads, isa=isa).encode
 
     precision = variant.removeprefix("cpu-").split("-")[0]
-    return Engine(load, precision, "own", ("spladert", "onnxruntime", "tokenizers", "numpy"))
+    return Engine(load, precision, "own", ("spladert", "spladert-kernels", "onnxruntime", "tokenizers", "numpy"))
 
 
 def engine(name: str) -> Engine:
-    """An engine by its name in the table; "spladert cpu-int8" is the bundle's variant cpu-int8."""
-    if name in PEERS:
-        return PEERS[name]
-    return spladert(name.removeprefix("spladert "))
+    """An engine by its name in the table.
+
+    "spladert cpu-int8" is the bundle's variant cpu-int8 as `load` runs it, "spladert cpu-int8 onnx" with what follows.
+    """
+    return PEERS[name] if name in PEERS else spladert(*name.removeprefix("spladert ").split(" "))
+
+
+def is_engine(name: str, names: Sequence[str]) -> bool:
+    """Whether there is an engine of that name, `names` being those of `engine_names`."""
+    from spladert.engine.base import ISAS
+
+    return name in names or any(name == f"{one} {isa}" for one in names if one not in PEERS for isa in ISAS)
 
 
 def engine_names(bundle: Path) -> list[str]:
     """Every engine, with one of spladert's for each variant for CPU that the bundle has."""
     from spladert.bundle import open_bundle
 
-    variants = [variant.name for variant in open_bundle(bundle).manifest.variants if variant.target == "cpu"]
-    return [*PEERS, *(f"spladert {name}" for name in variants)]
+    variants = [variant for variant in open_bundle(bundle).manifest.variants if variant.target == "cpu"]
+    names = [f"spladert {variant.name}" for variant in variants]
+    if find_spec("spladert_kernels") is not None:  # what it is faster than
+        names += [f"spladert {variant.name} onnx" for variant in variants if variant.precision == "int8"]
+    return [*PEERS, *names]

@@ -72,10 +72,10 @@ def _joined(tokenizer: Tokenizer, lines: Iterable[str], length: int) -> Iterator
     words: list[str] = []
     for line in lines:
         words += line.split()
+        if len(tokenize(tokenizer, [" ".join(words)]).input_ids[0]) < length:
+            continue
         beginnings = [" ".join(words[:stop]) for stop in range(1, len(words) + 1)]
         lengths = [len(ids) for ids in tokenize(tokenizer, beginnings).input_ids]
-        if lengths[-1] < length:
-            continue
         if length in lengths:
             yield beginnings[lengths.index(length)]
         words = []

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from spladert import ExportError, SparseEncoder
 from spladert.bundle import Manifest, open_bundle
 from spladert.cli.options import json_option, stderr_console, variant_option, write_json
+from spladert.cli.terminal import stdout_console
 
 from .checkpoint import load_checkpoint
 from .pipeline import ExportReport, export
@@ -109,6 +109,8 @@ def _print_summary(report: ExportReport, manifest: Manifest) -> None:
     for side, prompt in manifest.prompts.items():
         if prompt:
             table.add_row(f"{side} prompt", repr(prompt))
+    if manifest.query_table is not None:
+        table.add_row("queries", "are looked up in a table of weights")
     if report.calibration is not None:
         table.add_row("calibrated on", report.calibration)
     for variant in manifest.variants:
@@ -125,7 +127,7 @@ def _print_summary(report: ExportReport, manifest: Manifest) -> None:
     for warning in report.warnings:
         table.add_row("warning", warning)
     table.add_row("time", f"{sum(seconds for _, seconds in report.seconds):.1f} s")
-    Console().print(table)
+    stdout_console().print(table)
 
 
 def _lengths(report: ExportReport, manifest: Manifest) -> str:
@@ -172,4 +174,4 @@ def _print_fidelity(name: str, fidelity: Fidelity) -> None:
     table.add_row("top-k overlap", f"{fidelity.top_k_overlap:.4%}")
     table.add_row("texts whose top 1 differs", f"{fidelity.top1_differs:.4%}")
     table.add_row("dot-product drift", f"{fidelity.dot_product_drift:.2e}")
-    Console().print(table)
+    stdout_console().print(table)

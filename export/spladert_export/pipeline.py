@@ -10,11 +10,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from spladert import ExportError, SparseEncoder, __version__
 from spladert.bundle import FILE_NAME, Bundle, Manifest, Variant
-from spladert.bundle.manifest import PROMPTS, SIDE_LENGTHS
+from spladert.bundle.manifest import PROMPTS, QUERY_TABLE, SIDE_LENGTHS
 from spladert.engine import PlacementRequest
 from spladert.evaluation import RetrievalData, read_dataset, require_ir_measures
+from spladert.idf import TABLE as QUERY_WEIGHTS
 from spladert.tokenizer import load_tokenizer, tokenize
 
 from .checkpoint import Checkpoint, load_checkpoint
@@ -159,7 +162,9 @@ def export(
             gate = Gate(reference, calibrating.name, limits, retrieval, allow_loss)
             for spec in others:
                 try:
-                    made[spec.name] = make(spec, judge=gate.judge)
+                    variant = make(spec, judge=gate.judge)
+                    used = {"calibrated_on": Path(calibrating.name).name}  # of a file its name, not its place
+                    made[spec.name] = replace(variant, settings={**variant.settings, **used})
                 except VariantRefusedError as reason:
                     if strict:
                         raise
@@ -234,7 +239,15 @@ def _describe(folder: Path, checkpoint: Checkpoint, top_k: int | None, exclude_s
     special = tuple(sorted({int(i) for i in checkpoint.tokenizer.all_special_ids}))
     lengths, prompts = checkpoint.lengths, dict(checkpoint.prompts)
     sides = lengths.query, lengths.document
-    requires = {PROMPTS: any(prompts.values()), SIDE_LENGTHS: sides != (None, None)}
+    table = None
+    if checkpoint.query_weights is not None:
+        np.save(folder / QUERY_WEIGHTS, checkpoint.query_weights)
+        table = describe_file(folder / QUERY_WEIGHTS)
+    requires = {
+        PROMPTS: any(prompts.values()),
+        SIDE_LENGTHS: sides != (None, None),
+        QUERY_TABLE: table is not None,
+    }
     wanted = [number for number in (top_k, checkpoint.top_k) if number is not None] or [TOP_K]
     return Manifest(
         source=checkpoint.describe(),
@@ -250,6 +263,7 @@ def _describe(folder: Path, checkpoint: Checkpoint, top_k: int | None, exclude_s
         query_max_length=lengths.query,
         document_max_length=lengths.document,
         prompts=prompts,
+        query_table=table,
         requires=tuple(name for name, needed in requires.items() if needed),
     )
 

@@ -154,7 +154,7 @@ void Pool::run(int most, const std::function<void(int)>& prepare, const Task& ta
     helpers[i]->number = i + 1;
     helpers[i]->state.set(Worker::kWork);
   }
-  task(0);
+  [&]() noexcept { task(0); }();  // the others still read what an exception would unwind
   for (Worker* helper : helpers) helper->state.wait_while(Worker::kWork, spin_);
 }
 

@@ -24,7 +24,7 @@ class Pool {
   int threads() const { return threads_; }
   uint64_t spin() const { return spin_; }
   // Runs task(0) .. task(width - 1) on that many threads, the caller's among them, for the width in 1..most that the
-  // pool grants. `prepare` is told the width first.
+  // pool grants. `prepare` is told the width first; it may throw, a task ends the process if it does.
   void run(int most, const std::function<void(int width)>& prepare, const Task& task);
 
  private:

@@ -1,5 +1,5 @@
-// AMX tiles, or plain C++ in their place where SPLADERT_EMULATE is defined, so that the code above them is tested on
-// CPUs without AMX. Register numbers are template arguments, as the instructions need constants.
+// AMX tiles, or arrays in their place where SPLADERT_EMULATE is defined, so that the code above them is tested on CPUs
+// with AVX-512 and without AMX. Register numbers are template arguments, as the instructions need constants.
 #pragma once
 #include "vector.h"
 
@@ -31,31 +31,25 @@ static inline void tile_store(void* to, int stride) {
 template <int C, int A, int B>
 static inline void tile_dot_bytes() {  // C += A (uint8) B (int8)
   for (int m = 0; m < 16; m++) {
-    int32_t sums[16];
-    memcpy(sums, tiles[C].bytes[m], 64);
-    for (int k = 0; k < 16; k++)
-      for (int n = 0; n < 16; n++)
-        for (int i = 0; i < 4; i++)
-          sums[n] += tiles[A].bytes[m][k * 4 + i] * static_cast<int8_t>(tiles[B].bytes[k][n * 4 + i]);
-    memcpy(tiles[C].bytes[m], sums, 64);
+    Ints sums = _mm512_load_si512(tiles[C].bytes[m]);
+    for (int k = 0; k < 16; k++) {
+      int32_t four;
+      memcpy(&four, &tiles[A].bytes[m][k * 4], 4);
+      sums = _mm512_dpbusd_epi32(sums, all(four), _mm512_load_si512(tiles[B].bytes[k]));
+    }
+    _mm512_store_si512(tiles[C].bytes[m], sums);
   }
 }
 template <int C, int A, int B>
 static inline void tile_dot_bfloat16() {  // C += A B, pairs of bfloat16
-  auto widen = [](const uint8_t* p) {
-    uint32_t bits = static_cast<uint32_t>(p[1]) << 24 | static_cast<uint32_t>(p[0]) << 16;
-    float x;
-    memcpy(&x, &bits, 4);
-    return x;
-  };
   for (int m = 0; m < 16; m++) {
-    float sums[16];
-    memcpy(sums, tiles[C].bytes[m], 64);
-    for (int k = 0; k < 16; k++)
-      for (int n = 0; n < 16; n++)
-        for (int i = 0; i < 2; i++)
-          sums[n] += widen(&tiles[A].bytes[m][k * 4 + i * 2]) * widen(&tiles[B].bytes[k][n * 4 + i * 2]);
-    memcpy(tiles[C].bytes[m], sums, 64);
+    Floats sums = _mm512_load_ps(tiles[C].bytes[m]);
+    for (int k = 0; k < 16; k++) {
+      int32_t two;
+      memcpy(&two, &tiles[A].bytes[m][k * 4], 4);
+      sums = _mm512_dpbf16_ps(sums, (__m512bh)all(two), (__m512bh)_mm512_load_si512(tiles[B].bytes[k]));
+    }
+    _mm512_store_ps(tiles[C].bytes[m], sums);
   }
 }
 

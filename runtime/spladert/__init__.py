@@ -1,7 +1,7 @@
 """spladert: SPLADE sparse encoders as one ONNX graph, token ids in, top-k (token id, weight) out."""
 
 from .encoder import SparseEncoder
-from .errors import BundleError, DependencyError, DeviceError, ExportError, InputError, SpladertError
+from .errors import BundleError, DependencyError, DeviceError, ExportError, InputError, SpladertError, StoreError
 from .vectors import SparseVector, SparseVectors
 from .version import __version__
 
@@ -15,5 +15,6 @@ __all__ = [
     "SparseVector",
     "SparseVectors",
     "SpladertError",
+    "StoreError",
     "__version__",
 ]

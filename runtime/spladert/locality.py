@@ -9,6 +9,7 @@ the tokenizer's parts; what is not listed here is taken to look across.
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 LOCAL_NORMALIZERS = frozenset(
     {"BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Nmt", "Precompiled"}
 )
+# What a regular expression may be made of: groups and looks around, quantifiers, and atoms, each of one character: a
+# class (in which classes may be), an escape or a plain character. No anchors, and no references to groups.
+STRUCTURE = re.compile(r"\((?:\?(?:[:=!>]|<[=!]))?(?!\?)|[)|]|[*+?]|\{\d*,?\d*\}")
+ESCAPE = re.compile(r"\\(?:[pP]\{\^?\w+\}|x\{[0-9A-Fa-f]+\}|[dDsSwWhH]|[^\w\s])")
+PLAIN = re.compile(r"[^\^$*+?{}\[\]()|\\]")
 # Pre-tokenizers that end a word at white space, and those that only cut further what others gave them.
 ENDS_AT_SPACE = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 CUTS_FURTHER = frozenset({"Digits", "Punctuation", "UnicodeScripts"})
@@ -45,10 +51,54 @@ def _flat(part: dict[str, Any], members: str) -> list[dict[str, Any]]:
 
 
 def _is_local(normalizer: dict[str, Any]) -> bool:
-    if normalizer["type"] == "Replace":  # of a fixed text; what a regular expression looks at is not known here
-        pattern = normalizer.get("pattern", {}).get("String")
-        return isinstance(pattern, str) and not any(character.isspace() for character in pattern)
+    if normalizer["type"] == "Replace":
+        pattern = normalizer["pattern"]
+        if "Regex" in pattern:
+            return _sees_no_space(pattern["Regex"])
+        return not any(character.isspace() for character in pattern["String"])
     return normalizer["type"] in LOCAL_NORMALIZERS
+
+
+def _sees_no_space(expression: str) -> bool:
+    """Whether a space or a line end is the same to a regular expression as the end of the text.
+
+    So it is if none of its atoms matches one, for then neither a match nor a look ahead gets past it.
+    """
+    from tokenizers import Regex
+    from tokenizers.normalizers import Replace
+
+    atoms = _atoms(expression)
+    return atoms is not None and all(Replace(Regex(atom), "").normalize_str(" \n") == " \n" for atom in atoms)
+
+
+def _atoms(expression: str) -> set[str] | None:
+    """What a regular expression matches single characters with; None where it is made of more than is known here."""
+    atoms, at = set(), 0
+    while at < len(expression):
+        if expression[at] == "[":
+            end = _end_of_class(expression, at)
+        elif found := STRUCTURE.match(expression, at):
+            at = found.end()
+            continue
+        else:
+            found = ESCAPE.match(expression, at) or PLAIN.match(expression, at)
+            end = found.end() if found else None
+        if end is None:
+            return None
+        atoms.add(expression[at:end])
+        at = end
+    return atoms
+
+
+def _end_of_class(expression: str, start: int) -> int | None:
+    """Behind the bracket that closes the one at `start`."""
+    depth, at = 0, start
+    while at < len(expression):
+        depth += {"[": 1, "]": -1}.get(expression[at], 0)
+        at += 2 if expression[at] == "\\" else 1
+        if depth == 0:
+            return at
+    return None
 
 
 def _ends_words(pre_tokenizers: list[dict[str, Any]]) -> bool:

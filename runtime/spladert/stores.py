@@ -224,24 +224,13 @@ class Searcher(Protocol):
         """
 
 
-class StoreSink(Sink, Protocol):
-    """A sink of a store.
-
-    Attributes:
-        report: what there is to say once the job has ended, a sentence each.
-    """
-
-    @property
-    def report(self) -> tuple[str, ...]: ...
-
-
 def open_sink(
     url: StoreUrl,
     connection: Connection,
     encoder: SparseEncoder,
     load: Load,
     waiting: Callable[[str], object] = lambda reason: None,
-) -> AbstractContextManager[StoreSink]:
+) -> AbstractContextManager[Sink]:
     """The sink of a store.
 
     Args:
@@ -253,7 +242,7 @@ def open_sink(
         DependencyError: its client is not installed.
     """
     opener = _function(STORES[url.scheme].sink)
-    opened: AbstractContextManager[StoreSink] = opener(url, connection, encoder, load, waiting=waiting)
+    opened: AbstractContextManager[Sink] = opener(url, connection, encoder, load, waiting=waiting)
     return opened
 
 

@@ -38,6 +38,24 @@ def test_matches_the_cards_encode_alone_and_in_a_batch(checkpoint: Path, max_len
         assert set(alone.indices) == set(batched.indices)
 
 
+def test_long_texts_under_a_sliding_window(tmp_path: Path) -> None:
+    """Texts far longer than the window of 128 tokens, alone and beside short ones, and one that is cut."""
+    from spladert_export import export
+
+    checkpoint = make_checkpoint("modernbert", tmp_path / "checkpoint", max_position_embeddings=2048)
+    card = Card(checkpoint)
+    words = " ".join(LINES).split()
+    texts = [" ".join(words[i % len(words)] for i in range(count)) for count in (3, 100, 200, 520, 2000)]
+    lengths = [len(card.tokenizer(text)["input_ids"]) for text in texts]
+    assert [length > least for length, least in zip(lengths, (4, 100, 200, 512, 1300), strict=True)] == [True] * 5
+    with SparseEncoder.load(export(checkpoint, tmp_path / "bundle", max_length=1300, top_k=10_000)) as encoder:
+        assert encoder.encode(texts).truncated == 1
+        for text, batched in zip(texts, encoder.encode(texts), strict=True):
+            expected = card.encode(text, 1300)
+            for vector in (encoder.encode(text), batched):
+                np.testing.assert_allclose(dense(vector, len(expected)), expected, atol=1e-5)
+
+
 def test_sliding_window_matters_at_128_tokens(tiny_checkpoint: Path) -> None:
     """Guards the test above: were the window not to matter, parity at 128 tokens would prove nothing about it."""
     from transformers import AutoModelForMaskedLM

@@ -22,14 +22,17 @@ OPTIONS = {
 
 @pytest.mark.parametrize("kind", SANITIZERS)
 def test_no_sanitizer_has_anything_to_say(kind: str) -> None:
-    name = subprocess.run(
-        ["c++", f"-print-file-name={RUNTIMES[kind]}"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    if not Path(name).is_absolute():
+    # The C++ library too: without it there the sanitizer finds no exceptions to watch, as the interpreter has none.
+    preload = [_library(name) for name in (RUNTIMES[kind], "libstdc++.so.6")]
+    if not all(Path(name).is_absolute() for name in preload):
         pytest.skip(f"this compiler has no {RUNTIMES[kind]}")
     library = build(kind, "-DSPLADERT_EMULATE=ON", f"-DSPLADERT_SANITIZE={SANITIZERS[kind]}")
     tests = Path(__file__).parent
-    environment = os.environ | OPTIONS | {"LD_PRELOAD": name, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tests.parent)}
+    environment = (
+        os.environ
+        | OPTIONS
+        | {"LD_PRELOAD": ":".join(preload), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tests.parent)}
+    )
     # Without address space randomization: some kernels place it where a thread sanitizer of the time cannot work.
     command = ["setarch", "-R", sys.executable, str(tests / "sanitized_run.py"), str(library)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
@@ -39,3 +42,9 @@ def test_no_sanitizer_has_anything_to_say(kind: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr[-6000:]
     assert "done" in done.stdout
     assert "runtime error" not in done.stderr
+
+
+def _library(name: str) -> str:
+    """The compiler's path of a library, or the bare name where it has none."""
+    command = ["c++", f"-print-file-name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

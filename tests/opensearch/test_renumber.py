@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,9 @@ from spladert.opensearch import (
     settle_numbers,
 )
 from spladert.opensearch.renumber import NUMBERS
+from spladert.stores import Connection, open_searcher, parse_store_url
+from support.checkpoints import LINES, make_checkpoint
+from support.opensearch_load import load_documents, write_documents
 
 VOCABULARY = 50_000
 DOCUMENTS, THRESHOLD = 2_000, 100
@@ -109,3 +114,31 @@ def test_an_index_beyond_the_threshold_lives_and_finds(
         hits = client.search(index=index, body=query_body(query, "sparse", "sparse_vector", keys=keys))["hits"]["hits"]
         found += len({int(hit["_id"]) for hit in hits} & set(exact.tolist()))
     assert found >= 900, "nine of ten of the exact top ten, for random vectors have no clusters to find"
+
+
+def test_a_large_vocabulary_goes_in_and_is_found(
+    client: Any, address: str, index: str, tmp_path: Path, shared: Path
+) -> None:
+    """A model with the card's vocabulary (and random weights): numbers are made, kept and used by both sides."""
+    pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
+    from spladert_export import export
+
+    checkpoint = make_checkpoint("modernbert", tmp_path / "checkpoint", vocab_size=VOCABULARY)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(shared / "models" / "korean-neural-sparse-encoder" / name, checkpoint)
+    bundle = export(checkpoint, tmp_path / "bundle", top_k=32).path
+    url = f"opensearch://{address}/{index}"
+    path = write_documents(tmp_path / "docs.jsonl", [{"_id": f"d{n}", "text": text} for n, text in enumerate(LINES)])
+    with SparseEncoder.load(bundle, threads=1, spin=False) as model:
+        vectors = model.encode_document(LINES)
+        assert vectors.indices.max() > NUMBERS, "these ids would be the end of the index"
+        load_documents(model, f"{url}?kind=sparse_vector", path, tmp_path / "state")
+        keys = read_numbers(client, index)
+        assert loss_of(keys, vectors).entries == 0, "all that fired in the sample has a number"
+        again = [{"_id": "new", "text": LINES[0] + " " + LINES[1]}]
+        load_documents(model, url, write_documents(tmp_path / "more.jsonl", again), tmp_path / "state")
+        with open_searcher(parse_store_url(url), Connection()) as searcher:
+            answer = searcher.search(model, LINES[3], top=3)
+    assert answer.hits[0].id == "d3"
+    assert client.count(index=index)["count"] == len(LINES) + 1
+    assert client.indices.get(index=index)[index]["mappings"]["_meta"]["spladert"]["sparse"]["spelling"] == "numbers"

@@ -44,7 +44,7 @@ def test_a_question_finds_its_document_and_says_why(
 ) -> None:
     url = f"opensearch://{address}/{index}"
     load(f"{url}?kind={kind}", tmp_path)
-    done = run("search", url, "당뇨병 치료", "--json", *QUICK)
+    done = run("search", url, "당뇨병 치료", "--json", "-", *QUICK)
     assert done.exit_code == 0, done.output
     hit = json.loads(done.stdout)["hits"][0]
     assert (hit["id"], hit["text"]) == ("diabetes", DOCUMENTS[0]["text"])
@@ -73,7 +73,7 @@ def test_the_table_has_score_id_tokens_and_text(address: str, index: str, tmp_pa
 def test_hybrid_finds_words_that_the_model_has_no_opinion_on(address: str, index: str, tmp_path: Path) -> None:
     url = f"opensearch://{address}/{index}"
     load(url, tmp_path)
-    done = run("search", url, "위자료 산정", "--hybrid", "--json", *QUICK)
+    done = run("search", url, "위자료 산정", "--hybrid", "--json", "-", *QUICK)
     assert json.loads(done.stdout)["hits"][0]["id"] == "law"
 
 

@@ -64,11 +64,36 @@ def test_related_texts_are_nearer_than_others(encoder: SparseEncoder) -> None:
     assert similarity[0, 1] > 3 * similarity[0, 2]
 
 
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("당뇨병\u200b 치료", "당뇨병 치료"),
+        ("당뇨병😀 치료", "당뇨병 치료"),
+        ("당\u00ad뇨병 \u202e치료\u202c\x00", "당뇨병 치료"),
+        ("당뇨병★치료", "당뇨병 치료"),
+        ("당뇨병Ж 치료", "당뇨병 치료"),
+        ("㈜한국전력 ＣＣＴＶ", "(주)한국전력 CCTV"),
+        ("①손해배상②계약서", "1 손해배상 2 계약서"),
+        ("최고ᄏᄏᄏ", "최고ㅋㅋㅋ"),
+    ],
+)
+def test_a_foreign_character_does_not_erase_its_word(encoder: SparseEncoder, text: str, clean: str) -> None:
+    assert encoder.encode(text) == encoder.encode(clean)
+
+
+def test_what_it_cannot_read_has_no_entries(encoder: SparseEncoder) -> None:
+    """Rather than the entries of its unknown token, which would make all such texts alike."""
+    vectors = encoder.encode(["Привет мир", "สวัสดีชาวโลก", "😀🎉", "高麗"])
+    assert [len(vector) for vector in vectors] == [0, 0, 0, 0]
+
+
 def test_it_is_the_bundle_of_the_checkpoint_in_the_repository(encoder: SparseEncoder) -> None:
     pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
     from spladert_export.checkpoint import load_checkpoint
 
-    assert encoder.manifest.source == load_checkpoint(str(CHECKPOINT), None, 64).describe()
+    checkpoint = load_checkpoint(str(CHECKPOINT), None, 64)
+    assert encoder.manifest.source == checkpoint.describe()
+    assert encoder.bundle.tokenizer_json() == checkpoint.tokenizer_json()
 
 
 def test_the_checkpoint_exports_and_its_fp32_bundle_ranks_as_the_default_does(

@@ -17,7 +17,7 @@ from spladert import SparseEncoder
 from spladert.bench.machine import peak_memory_mb
 
 stage, texts = sys.argv[1], int(sys.argv[2])
-encoder = SparseEncoder.load(variant="cpu-int8", threads=1)
+encoder = SparseEncoder.load(variant="cpu-int8", threads=1, isa="onnx")
 length = encoder.manifest.max_length
 if stage == "encode":
     encoder.encode(["손해배상 " * length] * texts, batch_size=texts)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from spladert import InputError
 from spladert.bundle import DEFAULT_BUNDLE
@@ -22,7 +22,7 @@ MOST = 6  # tokens of a text in these tests: 96 characters are looked at first
 
 pieces = st.one_of(
     st.sampled_from(
-        [*LINES[0].split(), "fox", "[CLS]", "</s>", " ", "  ", "\n", "\u3000", "\t", "\x1c", "\u0301", "\x00"]
+        [*LINES[0].split(), "fox", "[CLS]", "</s>", *" \n\u3000\t\x1c\u0301\x00\u200b", "  ", *"♥木星獨逸ㅊ①😀"]
     ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
 )
@@ -114,6 +114,13 @@ def test_a_surrogate_behind_the_cut_is_told_too() -> None:
     [
         {"normalizer": normalizers.Replace(" ", "▁")},  # white space is gone before words are told apart
         {"normalizer": normalizers.Sequence([normalizers.NFC(), normalizers.Strip()])},
+        {"normalizer": normalizers.Replace(Regex(r"a(?= b)"), "")},
+        {"normalizer": normalizers.Replace(Regex("[^a-z]+"), "")},
+        {"normalizer": normalizers.Replace(Regex("a.b"), "")},
+        {"normalizer": normalizers.Replace(Regex("a$"), "")},
+        {"normalizer": normalizers.Replace(Regex(r"a\b"), "")},
+        {"normalizer": normalizers.Replace(Regex(r"(a)\1"), "")},
+        {"normalizer": normalizers.Replace(Regex("(?x) a b"), "")},
         {"pre_tokenizer": pre_tokenizers.Metaspace(split=False)},
         {"pre_tokenizer": pre_tokenizers.Digits()},  # ends no word at a space
         {"pre_tokenizer": pre_tokenizers.Split(" ", "merged_with_next")},
@@ -129,6 +136,29 @@ def test_what_looks_across_is_tokenized_whole(change: dict[str, Any]) -> None:
     else:
         setattr(tokenizer, name, part)
     assert not depends_on_beginning(tokenizer)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "a",
+        r"\p{L}+(?=\p{N})",
+        r"[^\s\x{41}-\x{5A}]+",
+        r"[\p{Han}&&[^\]一]]",
+        r"(?<!\p{P})(?:가{2,}|나*+)",
+        r"(?<=[^\s])(?!다)a?",
+    ],
+)
+@given(st.data())
+def test_an_expression_that_matches_no_space(expression: str, data: st.DataObject) -> None:
+    tokenizer = Tokenizer.from_str(lower_case_json)
+    tokenizer.normalizer = normalizers.Replace(Regex(expression), "x")
+    assert depends_on_beginning(tokenizer)
+    words = data.draw(st.lists(st.text("가나다Aab1一]. \n", min_size=1), min_size=2))
+    before, text = " ".join(words[:-1]), " ".join(words)
+    if not before[-1].isspace():
+        changed = tokenizer.normalizer.normalize_str
+        assert changed(text).startswith(changed(before))
 
 
 @pytest.mark.parametrize(

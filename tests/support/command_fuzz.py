@@ -59,7 +59,7 @@ CONFIGURATIONS = [
 ENDINGS = [*GOOD, ".parquet", ".jsonl.gz", ".csv.GZ", ".txt.zst", ".xyz", ""]
 OUTPUTS = [
     "out.jsonl", "out.jsonl.gz", "out.jsonl.zst", "out.parquet", "out.npz", "out.csv", "out", "out/", "there", "there/",
-    "-", "/dev/null", "/dev/full", "/dev/fd/77", "nowhere/out.jsonl", "", ".", "..", "/", "x" * 300 + ".jsonl",
+    "-", "/dev/null", "/dev/fd/77", "nowhere/out.jsonl", "", ".", "..", "/", "x" * 300 + ".jsonl",
     "loop.jsonl", "dangling.jsonl", "\udcff.jsonl", "out.jsonl/", "report.json", "plot.svg", "plot.png",
 ]  # fmt: skip
 
@@ -75,7 +75,7 @@ class Case:
 class CommandFuzz:
     """Makes cases whose files are in the current folder, which it may fill.
 
-    No case names a plausible hub id, a checkpoint that can be exported or a bundle to bench, which take long.
+    No case names a plausible hub id, a checkpoint that can be exported or a bundle to bench or serve: those take long.
     """
 
     def __init__(self, group: click.Group, bundle: Path, seed: int) -> None:
@@ -115,7 +115,7 @@ class CommandFuzz:
             return [*model, *(self._word() for _ in range(self._random.randrange(4)))]
         arguments = ["--input", "-" if self._chance(0.2) else self._file()]
         if self._chance(0.6):
-            arguments += ["--output", self._random.choice(OUTPUTS)]
+            arguments += ["--output", self._random.choice([*OUTPUTS, "/dev/full"])]
         return [*model, *arguments, *(flag for flag in ("--overwrite", "--skip-errors") if self._chance(0.6))]
 
     def _evaluate(self) -> list[str]:
@@ -125,7 +125,7 @@ class CommandFuzz:
         return [*arguments, self._some_bundle()]
 
     def _other(self, name: str) -> list[str]:
-        makes = [self._file] if name == "bench" else [self._file, self._broken_bundle]
+        makes = [self._file, self._broken_bundle] if name in ("inspect", "build") else [self._file]
         return [self._random.choice(makes)() for _ in range(self._random.choice([1, 1, 2]))]
 
     def _export(self) -> list[str]:

@@ -11,7 +11,11 @@ WIDTH = 100
 
 
 def run_in_terminal(
-    command: Sequence[str | Path], folder: Path, environment: Mapping[str, str], timeout: float = 600
+    command: Sequence[str | Path],
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout: float = 600,
+    encoding: str = "utf-8",
 ) -> tuple[int, str]:
     """Exit status, and what the command wrote to a terminal of WIDTH columns without colours."""
     import pty
@@ -34,4 +38,4 @@ def run_in_terminal(
         pass
     finally:
         os.close(ours)
-    return process.wait(timeout), written.decode("utf-8").replace("\r\n", "\n")
+    return process.wait(timeout), written.decode(encoding).replace("\r\n", "\n")

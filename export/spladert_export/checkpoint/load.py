@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer, normalizers
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -22,6 +24,7 @@ from ..graph.heads import Head
 from .files import CheckpointFiles
 from .lengths import Lengths, choose_lengths
 from .positions import usable_positions
+from .query_weights import read_query_weights
 from .refuse import (
     first_lines,
     refuse_behaviour,
@@ -45,6 +48,7 @@ class Checkpoint:
             nothing does.
         lengths: how many tokens a text may have.
         top_k: the most entries of a vector that the checkpoint itself gives; None is all.
+        query_weights: float32 [V], by token id, where queries are looked up and not run; else None.
     """
 
     model: Any
@@ -55,6 +59,7 @@ class Checkpoint:
     prompts: Mapping[str, str] = field(default_factory=dict)
     lengths: Lengths = field(default_factory=Lengths)
     top_k: int | None = None
+    query_weights: NDArray[np.float32] | None = None
 
     @property
     def vocabulary_size(self) -> int:
@@ -134,6 +139,8 @@ def load_checkpoint(
     tokenizer.padding_side = "right"  # the graph's batches are padded there; a text's vector does not depend on it
     if recipe.lower_case:
         _lower_case(tokenizer)
+    table, rows = recipe.query_table, len(model.get_output_embeddings().weight)
+    weights = None if table is None else read_query_weights(files, table, tokenizer, rows)
     own = recipe.max_length or (tokenizer.model_max_length if recipe.of_sentence_transformers else None)
     lengths = choose_lengths(
         source,
@@ -151,6 +158,7 @@ def load_checkpoint(
         prompts=recipe.prompts,
         lengths=lengths,
         top_k=recipe.top_k,
+        query_weights=weights,
     )
 
 

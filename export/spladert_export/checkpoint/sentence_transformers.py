@@ -14,6 +14,7 @@ from spladert import ExportError
 
 from ..graph.heads import LOG1PS, POOLINGS, Activation, Head, Pooling
 from .files import CheckpointFiles
+from .query_weights import IDF, QueryTable
 
 TRANSFORMERS = ("Transformer", "MLMTransformer")  # of today, and of releases before 5.4
 TRANSFORMER_FILES = tuple(
@@ -42,6 +43,7 @@ class Recipe:
         document_max_length: of documents alone.
         top_k: most entries of a vector, `max_active_dims`.
         lower_case: texts are lower-cased before the tokenizer's own normalizer.
+        query_table: where the weights are that queries are looked up in; None where the model encodes them.
     """
 
     of_sentence_transformers: bool = False
@@ -53,6 +55,7 @@ class Recipe:
     document_max_length: int | None = None
     top_k: int | None = None
     lower_case: bool = False
+    query_table: QueryTable | None = None
 
     def file(self, name: str) -> str:
         """The path of a file in the checkpoint."""
@@ -114,12 +117,13 @@ def read_recipe(files: CheckpointFiles) -> Recipe:
     """
     entries = files.json("modules.json")
     if entries is None:
-        return Recipe()
+        return Recipe(query_table=None if files.path(IDF) is None else QueryTable(IDF))
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ExportError(f"{files.source}: modules.json is no list of modules; save the model again")
     modules = [_module(files, str(entry.get("type")), str(entry.get("path", ""))) for entry in entries]
+    table = None
     if [module.name for module in modules] in (["Router"], ["Asym"]):
-        modules = _one_route(files, modules[0])
+        modules, table = _routes(files, modules[0])
     if len(modules) != 2 or modules[0].name not in TRANSFORMERS or modules[1].name != "SpladePooling":
         raise ExportError(
             f"{files.source} is a sentence-transformers model of {_chain(modules)}; what can be exported is a "
@@ -140,6 +144,7 @@ def read_recipe(files: CheckpointFiles) -> Recipe:
         document_max_length=settings.integer("document_length"),
         top_k=model.integer("max_active_dims"),
         lower_case=bool(settings.values.get("do_lower_case")),
+        query_table=table,
     )
 
 
@@ -154,11 +159,11 @@ def _chain(modules: list[Module]) -> str:
     return ", then ".join(module.name for module in modules) or "no modules"
 
 
-def _one_route(files: CheckpointFiles, router: Module) -> list[Module]:
-    """The modules of a Router that sends queries and documents the same way.
+def _routes(files: CheckpointFiles, router: Module) -> tuple[list[Module], QueryTable | None]:
+    """The modules that a Router sends documents to, and the table that queries are looked up in, if they are.
 
     Raises:
-        ExportError: it does not, or it routes by something else.
+        ExportError: queries have a model of their own, or it routes by something else.
     """
     name = router.file("router_config.json")
     config = files.settings(name) or files.settings(router.file("config.json"))
@@ -173,12 +178,27 @@ def _one_route(files: CheckpointFiles, router: Module) -> list[Module]:
         [_module(files, str(types.get(key)), router.file(key)) for key in structure[side]]
         for side in ("query", "document")
     )
+    if [module.name for module in query] == ["SparseStaticEmbedding"]:
+        settings.choice("default_route", ["document"], "document")
+        return document, _query_table(files, query[0])
     if [_substance(files, module) for module in query] != [_substance(files, module) for module in document]:
         raise ExportError(
             f"{files.source} encodes queries by {_chain(query)}, and documents by another {_chain(document)}: two "
             "encoders in one checkpoint are not supported"
         )
-    return document
+    return document, None
+
+
+def _query_table(files: CheckpointFiles, static: Module) -> QueryTable:
+    name = static.file("config.json")
+    settings = Settings(files.source, name, files.settings(name))
+    settings.refuse_others({"frozen", "path"})
+    path = settings.values.get("path")
+    if path is None:
+        return QueryTable(static.file("model.safetensors"), static.folder)
+    if files.path(str(path)) is None or not str(path).endswith(".json"):
+        raise settings.error("path", "give a JSON file of the checkpoint")
+    return QueryTable(str(path), static.folder)
 
 
 def _substance(files: CheckpointFiles, module: Module) -> Any:

@@ -21,7 +21,7 @@ from .texts import make_texts
 
 SHORTEST = 8  # tokens of the shortest texts
 TEXTS_OF_A_LENGTH = 16
-PACKAGES = ("spladert", "onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy")
+PACKAGES = ("spladert", "spladert-kernels", "onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy")
 
 Say = Callable[[str], None]
 
@@ -110,7 +110,7 @@ def measure(
         max_length=manifest.max_length,
         variant=started[0]["variant"],
         device=started[0]["device"],
-        providers=tuple(started[0]["providers"]),
+        runs_on=started[0]["runs_on"],
         threads=started[0]["threads"],
         spin=options.spin,
         machine=describe_machine(),
@@ -170,7 +170,7 @@ class Tasks:
         result = run_task("spladert.bench.worker", spec)
         if "error" in result:
             name, message = result["error"]
-            raise getattr(errors, name)(message)
+            raise getattr(errors, name, SpladertError)(message)  # a package's own class is this one's subclass
         if "failed" in result:
             raise SpladertError(f"the process that measured {task} failed: {result['failed']}")
         return result

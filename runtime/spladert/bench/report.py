@@ -53,6 +53,7 @@ class Report:
 
     Attributes:
         machine: the CPU, its instruction sets, usable cores.
+        runs_on: what computed.
         threads: threads of a batch; None is one a physical core.
         mix: what the texts of the throughput are.
         warnings: what disturbed the measurement, a sentence each.
@@ -64,7 +65,7 @@ class Report:
     max_length: int
     variant: str
     device: str
-    providers: tuple[str, ...]
+    runs_on: str
     threads: int | None
     spin: bool
     machine: dict[str, Any]

@@ -18,7 +18,7 @@ def title(report: Report) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in report.versions.items())
     return (
         f"{report.source} ({report.architecture}, {report.parameters:,} parameters), {report.variant} on "
-        f"{report.device} ({', '.join(report.providers)}), {threads}{'' if report.spin else ' that do not spin'}\n"
+        f"{report.device} by {report.runs_on}, {threads}{'' if report.spin else ' that do not spin'}\n"
         f"{machine['cpu']} (family {machine['family']}, model {machine['model']}; "
         f"{', '.join(machine['flags']) or 'instruction sets unknown'}), {machine['cores']} cores; "
         f"{machine['system']}; {packages}"

@@ -33,7 +33,7 @@ def start(spec: dict[str, Any]) -> dict[str, Any]:
         "seconds": {name: at - spec["started"] for name, at in times.items()},
         "variant": encoder.variant.name,
         "device": encoder.device,
-        "providers": encoder.providers,
+        "runs_on": encoder.engine.runs_on,
         "threads": encoder.options.thread_count(),
     }
 

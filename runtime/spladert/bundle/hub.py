@@ -1,26 +1,52 @@
-"""Bundles of the hub."""
+"""Files of the hub's repositories, downloaded one by one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BundleError
 
 
-def download(repo_id: str, revision: str | None) -> Path:
-    """A local snapshot of a hub repository's bundle files."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+@dataclass(frozen=True)
+class HubRepository:
+    """A repository of the hub, at a branch, tag or commit; None is its main branch."""
 
-    try:
-        return Path(snapshot_download(repo_id, revision=revision, allow_patterns=["*.json", "*.onnx", "*.data"]))
-    except HFValidationError:
-        raise BundleError(
-            f"{repo_id} does not exist here and is no hub id (owner/name); name a bundle folder"
-        ) from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BundleError(
-            f"{repo_id} does not exist here and could not be downloaded from the hub ({reason}); "
+    id: str
+    revision: str | None = None
+
+    def fetch(self, name: str) -> Path:
+        """The local path of a file, from the hub's cache on this machine where it is there.
+
+        The path's folder is named after the commit, and holds the commit's other files once they are fetched too.
+
+        Raises:
+            BundleError: there is no such repository, revision or file, or it cannot be downloaded.
+        """
+        try:
+            from huggingface_hub import hf_hub_download
+
+            return Path(hf_hub_download(self.id, name, revision=self.revision))
+        except (
+            Exception
+        ) as error:  # the hub's client, its HTTP library and the file system raise many unrelated classes
+            raise BundleError(self._explain(error, name)) from error
+
+    def _explain(self, error: Exception, name: str) -> str:
+        from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
+
+        if isinstance(error, HFValidationError):
+            return f"{self.id} does not exist here and is no hub id (owner/name); name a bundle folder"
+        if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            return (
+                f"{self.id} on the hub has no {name}, so it is not a bundle, or not a whole one; if it is a "
+                f"checkpoint, make a bundle of it with spladert export {self.id} OUT"
+            )
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the client's own message often says only that there was an error
+            cause = cause.__cause__
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        return (
+            f"{self.id} does not exist here and could not be downloaded from the hub ({reason}); "
             "check the name, the revision and the network, or give a bundle folder"
-        ) from error
+        )

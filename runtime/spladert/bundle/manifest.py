@@ -132,9 +132,9 @@ class Manifest:
                 parameters=_get(source, "parameters", int, where),
                 weights_sha256=_get(source, "weights_sha256", str, where),
             ),
-            max_length=_get(raw, "max_length", int, where),
-            top_k=_get(raw, "top_k", int, where),
-            vocabulary_size=_get(raw, "vocabulary_size", int, where),
+            max_length=_count(raw, "max_length", where),
+            top_k=_count(raw, "top_k", where),
+            vocabulary_size=_count(raw, "vocabulary_size", where),
             pad_token_id=_get(raw, "pad_token_id", int, where),
             special_token_ids=_ids(raw, "special_token_ids", where),
             excluded_token_ids=_ids(raw, "excluded_token_ids", where),
@@ -185,6 +185,13 @@ def _prompts(raw: dict[str, Any], where: str) -> dict[str, str]:
 
 def _optional(raw: dict[str, Any], name: str, kind: type[T], where: str) -> T | None:
     return None if raw.get(name) is None else _get(raw, name, kind, where)
+
+
+def _count(raw: dict[str, Any], name: str, where: str) -> int:
+    count = _get(raw, name, int, where)
+    if not 1 <= count < 2**31:  # ids are int32
+        raise BundleError(f"{where}: {name!r} is {count}, which cannot be; export the bundle again")
+    return count
 
 
 def _get(raw: dict[str, Any], name: str, kind: type[T], where: str) -> T:

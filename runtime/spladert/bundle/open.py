@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from ..errors import BundleError, InputError
-from .hub import download
+from .hub import HubRepository
 from .manifest import FILE_NAME, BundleFile, Manifest, Variant
 from .onnx_files import external_files
 
@@ -26,11 +26,13 @@ class Bundle:
         manifest: what is in it.
         origin: what `open_bundle` takes to open it again, here or on another machine, (bundle, revision); None is the
             folder.
+        hub: where files come from that are not in the folder yet, each when it is used.
     """
 
     path: Path
     manifest: Manifest
     origin: tuple[str | None, str | None] | None = None
+    hub: HubRepository | None = None
 
     def tokenizer_json(self) -> str:
         """The text of the tokenizer file, checked against the manifest."""
@@ -45,6 +47,10 @@ class Bundle:
         path = self._sized(self.manifest.query_table)
         _hash(self.manifest.query_table, path)
         return path
+
+    def is_fetched(self, variant: Variant) -> bool:
+        """Whether nothing of a variant has to be downloaded before it runs."""
+        return self.hub is None or all((self.path / file.name).is_file() for file in variant.files)
 
     def graph(self, variant: Variant) -> Path:
         """The path of a variant's graph once all its files are checked against the manifest.
@@ -89,6 +95,8 @@ class Bundle:
         if PurePath(file.name).name != file.name or "\\" in file.name or file.name in ("", ".", ".."):
             raise BundleError(f"{self.path / FILE_NAME} names a file outside the bundle: {file.name!r}; do not use it")
         path = self.path / file.name
+        if self.hub is not None and not path.is_file():
+            self.hub.fetch(file.name)
         if not path.is_file():
             raise BundleError(f"{path} is missing from the bundle; copy or export it again")
         size = path.stat().st_size
@@ -107,18 +115,21 @@ def _hash(file: BundleFile, path: Path) -> None:
 def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None) -> Bundle:
     """Open a bundle by folder, by hub id, or the embedded default.
 
+    Of a hub repository only the manifest is downloaded; the other files are when they are used.
+
     Args:
         bundle: a folder, else the id of a hub repository that holds a bundle; None opens the default model that comes
             with the package.
         revision: branch, tag or commit of a hub repository.
 
     Raises:
-        BundleError: nothing is there, or it is not a bundle, or it is a newer one.
+        BundleError: nothing is there, or it is not a bundle, or it is a newer one, or the hub does not give it.
         InputError: `bundle` is neither str nor path, or a revision of what is no hub repository.
     """
     if not isinstance(bundle, str | os.PathLike | None):
         raise InputError(f"bundle is {type(bundle).__name__}; give a folder or a hub id, or leave it out")
     origin: tuple[str | None, str | None] | None = None
+    hub = None
     if bundle is None:
         path, origin = DEFAULT_BUNDLE, (None, None)
         if not path.is_dir():
@@ -126,8 +137,10 @@ def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None
     elif os.path.exists(bundle):  # unlike Path.exists, False for a name too long for the file system
         path = Path(bundle)
     else:
-        path, origin = download(str(bundle), revision), (str(bundle), revision)
-    if revision is not None and (origin is None or bundle is None):
+        path = HubRepository(str(bundle), revision).fetch(FILE_NAME).parent
+        hub = HubRepository(str(bundle), path.name)  # all files from one commit, whatever becomes of the branch
+        origin = hub.id, hub.revision
+    if revision is not None and hub is None:
         raise InputError(f"revision {revision!r} is for hub ids, and {path} is a folder; leave it out")
     manifest_path = path / FILE_NAME
     if not path.is_dir():
@@ -143,4 +156,4 @@ def open_bundle(bundle: str | Path | None = None, *, revision: str | None = None
         text = manifest_path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{manifest_path} cannot be read: {error}") from error
-    return Bundle(path, Manifest.from_json(text, where=str(manifest_path)), origin)
+    return Bundle(path, Manifest.from_json(text, where=str(manifest_path)), origin, hub)

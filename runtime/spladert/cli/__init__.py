@@ -9,9 +9,6 @@ main = CommandGroup(
     {
         "encode": Command("spladert.cli.encode", "encode_command", "Texts or a file to sparse vectors."),
         "search": Command("spladert.cli.search", "search_command", "A question to an index of vectors."),
-        "package": Command(
-            "spladert.cli.package", "package_command", "A bundle as another server takes it.", "spladert[cpu,export]"
-        ),
         "inspect": Command("spladert.cli.inspect", "inspect_command", "What a bundle is, and whether it is intact."),
         "serve": Command("spladert.cli.serve", "serve_command", "An HTTP server, with a page.", "spladert[cpu,serve]"),
         "build": Command(
@@ -20,6 +17,7 @@ main = CommandGroup(
         "idf": Command("spladert.cli.idf", "idf_command", "A bundle whose queries need no model."),
         "evaluate": Command("spladert.cli.evaluate", "evaluate_command", "Retrieval quality of a bundle."),
         "bench": Command("spladert.cli.bench", "bench_command", "Speed and memory of a bundle on this machine."),
+        "package": Command("spladert.cli.package", "package_command", "A bundle made ready for another program."),
         "export": Command(
             "spladert_export.cli", "export_command", "A SPLADE checkpoint to a bundle.", "spladert[cpu,export]"
         ),

@@ -11,6 +11,7 @@ from ..bench.measure import Settings, measure
 from ..bench.plot import check_plot, plot
 from ..evaluation.dataset import read_lines
 from .options import Runtime, json_option, load_options, stderr_console, write_json
+from .terminal import stdout_console
 
 
 def _numbers(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, ...]:
@@ -71,10 +72,8 @@ def bench_command(
         say=lambda line: console.print(line, style="dim", soft_wrap=True),
     )
     if not write_json(asdict(report), json_path):
-        from rich.console import Console
-
         from ..bench.tables import show
 
-        show(report, Console(highlight=False))
+        show(report, stdout_console())
     if plot_path is not None:
         plot(report, plot_path)

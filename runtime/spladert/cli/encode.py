@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import click
 
 from ..files import (
     BadRecord,
-    Destination,
+    Encoding,
     Fields,
     InputFile,
     Job,
@@ -21,7 +22,6 @@ from ..files import (
     RunOptions,
     Sink,
     Summary,
-    Vocabulary,
     encode_records,
     format_of,
     open_input,
@@ -29,9 +29,10 @@ from ..files import (
 )
 from ..files.readers import INPUT_FORMATS
 from ..files.sinks import FORMATS
-from ..pruning import Pruning
-from ..stores import Connection, Load, is_store_url, open_sink, parse_store_url
+from ..stores import Connection, Load, is_store_url
+from .encoding import encoding_options
 from .options import Runtime, connection_options, runtime_options, stderr_console
+from .output import file_output, store_output
 from .show import show_vectors, truncation
 
 if TYPE_CHECKING:
@@ -82,12 +83,7 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, or a folder's parts.")
 @click.option("--tokens", is_flag=True, help='Write tokens, not ids; in JSONL as {"id", "vector": {token: weight}}.')
-@click.option("--top-k", type=click.IntRange(min=1), metavar="K", help="Keep the K heaviest entries. [default: all]")
-@click.option(
-    "--prune",
-    metavar="KIND:VALUE",
-    help="Leave out light entries: top_k:100, max_ratio:0.1, abs_value:0.2 or alpha_mass:0.9. [default: none]",
-)
+@encoding_options
 @click.option("--skip-errors", is_flag=True, help="Write bad lines to WHERE.errors.jsonl and go on.")
 @click.option("--alias", metavar="NAME", help="Store: build a new index, and point NAME at it when it is whole.")
 @click.option(
@@ -109,8 +105,7 @@ def encode_command(
     output_format: str | None,
     overwrite: bool,
     tokens: bool,
-    top_k: int | None,
-    prune: str | None,
+    encoding: Encoding,
     skip_errors: bool,
     alias: str | None,
     state: Path | None,
@@ -133,44 +128,26 @@ def encode_command(
     shown = texts and output == "-" and output_format is None and not tokens and sys.stdout and sys.stdout.isatty()
     if shown:
         with runtime.load(model) as encoder:
-            show_vectors(encoder, texts, top_k)
+            show_vectors(encoder, texts, encoding)
         return
-    pruning = None if prune is None else Pruning.parse(prune)
-    fields = Fields(text_fields, id_field)
     if is_store_url(output):
         if output_format is not None or tokens or overwrite:
             raise click.UsageError("--format, --tokens and --overwrite are for files: leave them out for a store")
-        load = Load(_input_name(input_path), state, alias)
-        url = parse_store_url(output)
-        with (
-            _records(texts, input_path, input_format, fields) as (records, source),
-            runtime.load(model) as encoder,
-            open_sink(url, connection, encoder, load, _report_waiting) as sink,
-        ):
-            job = Job.of(encoder, format=url.scheme, top_k=top_k, side="document", prune=pruning)
-            _encode(encoder, records, source, sink, job, RunOptions(runtime.batch_size, skip_errors))
-            for sentence in sink.report:
-                click.echo(sentence, err=True)
-        return
-    if alias is not None or state is not None or connection != Connection():
+        place = store_output(output, connection, Load(_input_name(input_path), state, alias))
+    elif alias is not None or state is not None or connection != Connection():
         raise click.UsageError("--alias, --state and how to reach a store are for stores: leave them out for a file")
-    destination = Destination.of(output, output_format, overwrite=overwrite)
-    made = FORMATS[destination.format]
-    if tokens and not made.holds_tokens:
-        raise click.UsageError(f"an {destination.format} holds ids only: leave --tokens out, or take another format")
-    if input_path is not None and destination.replaces(input_path):
-        raise click.UsageError("--input and --output are the same file")
-    made.require()
+    else:
+        place = file_output(output, output_format, tokens=tokens, overwrite=overwrite, source=input_path)
     with (
-        _records(texts, input_path, input_format, fields) as (records, source),
+        _records(texts, input_path, input_format, Fields(text_fields, id_field)) as (records, source),
         runtime.load(model) as encoder,
-        destination.open(Vocabulary.of(encoder, tokens=tokens), _report_skipped) as sink,
+        place.open(encoder) as sink,
     ):
-        job = Job.of(encoder, format=destination.format, top_k=top_k, tokens=tokens, prune=pruning)
-        live = source is not None and source.live and destination.place is None
+        how = dataclasses.replace(encoding, side=encoding.side or place.side)
+        job = Job.of(encoder, format=place.format, tokens=tokens, encoding=how)
+        live = source is not None and source.live and place.live
         options = RunOptions(runtime.batch_size, skip_errors, patience=PATIENCE if live else None)
-        skipped = destination.place.errors if destination.place is not None else "above"
-        _encode(encoder, records, source, sink, job, options, skipped)
+        _encode(encoder, records, source, sink, job, options, place.skipped)
 
 
 @contextmanager
@@ -193,23 +170,28 @@ def _encode(
     sink: Sink,
     job: Job,
     options: RunOptions,
-    skipped: Path | str | None = None,
+    skipped: Path | str | None,
 ) -> None:
-    """Run the job and say what it did; `skipped` is where bad lines went, None if the sink says so itself."""
+    """Run the job and say what it did."""
     started = time.perf_counter()
     try:
         if source is None:
             summary = encode_records(encoder, records, sink, job, options)
-            if summary.truncated:
-                click.echo(truncation(summary.truncated, encoder), err=True)
-            return
-        with _progress(source) as advance:
-            summary = encode_records(encoder, records, sink, job, options, position=source.position, advance=advance)
+        else:
+            with _progress(source) as advance:
+                summary = encode_records(
+                    encoder, records, sink, job, options, position=source.position, advance=advance
+                )
     except KeyboardInterrupt:
         if sink.checkpoint is not None and sink.checkpoint.exists():
             click.echo(f"what is done is kept in {sink.checkpoint}: the same command goes on from there", err=True)
         raise
-    _report(summary, time.perf_counter() - started, encoder, skipped)
+    if source is not None:
+        _report(summary, time.perf_counter() - started, encoder, skipped)
+    elif summary.truncated:
+        click.echo(truncation(summary.truncated, encoder), err=True)
+    for sentence in sink.report:
+        click.echo(sentence, err=True)
 
 
 def _input_name(input_path: str | None) -> str:
@@ -230,14 +212,6 @@ def _report(summary: Summary, seconds: float, encoder: SparseEncoder, skipped: P
     if summary.errors and skipped is not None:
         line += f"; {summary.errors:,} bad lines skipped, see {skipped}"
     click.echo(line, err=True)
-
-
-def _report_skipped(record: BadRecord) -> None:
-    click.echo(f"skipped line {record.line}: {record.error}", err=True)
-
-
-def _report_waiting(reason: str) -> None:
-    click.echo(f"waiting, then trying again: {reason}", err=True)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import click
 
 from ..evaluation import EvaluationReport, TermReport, evaluate, evaluate_terms, read_terms
 from .options import Runtime, json_option, runtime_options, stderr_console, write_json
+from .terminal import stdout_console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,9 +79,7 @@ def evaluate_command(
 def _print(facts: dict[str, Any], tables: list[tuple[str, Table]], json_path: Path | None) -> None:
     if write_json(facts, json_path):
         return
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    console = stdout_console()
     for title, table in tables:
         console.print(title, style="bold")
         console.print(table)

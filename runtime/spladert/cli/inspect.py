@@ -16,6 +16,7 @@ from ..engine.machine import INT8_DOT_PRODUCTS, instruction_sets
 from ..engine.session import onnxruntime_module
 from ..errors import BundleError, DependencyError, SpladertError
 from .options import json_option, revision_option, write_json
+from .terminal import stdout_console
 
 
 @click.command("inspect")
@@ -25,10 +26,12 @@ from .options import json_option, revision_option, write_json
 def inspect_command(bundle: str | None, revision: str | None, json_path: Path | None) -> None:
     """What BUNDLE is (a folder or a hub id; none means the one that comes with spladert), and whether it is intact.
 
-    Every file is hashed. Works without onnxruntime too. The exit code is 1 where a file is missing or altered.
+    Every file is hashed; of a hub id, the variant that runs here and those that were downloaded before. Works without
+    onnxruntime too. The exit code is 1 where a file is missing or altered.
     """
     opened = open_bundle(bundle, revision=revision)
-    files, runtime = check_files(opened), this_machine(opened)
+    runtime = this_machine(opened)
+    files = check_files(opened)
     facts = {"path": str(opened.path), "manifest": asdict(opened.manifest), "files": files, "runtime": runtime}
     if not write_json(facts, json_path):
         _show(opened, files, runtime)
@@ -38,9 +41,13 @@ def inspect_command(bundle: str | None, revision: str | None, json_path: Path | 
 
 
 def check_files(bundle: Bundle) -> dict[str, str | None]:
-    """What is wrong with the tokenizer and with each variant's files, by name; None where they are intact."""
+    """What is wrong with the tokenizer and with each variant's files, by name; None where they are intact.
+
+    A variant that is on the hub alone is not among them.
+    """
     checks: dict[str, Callable[[], object]] = {"tokenizer": bundle.tokenizer_json}
-    checks |= {variant.name: partial(bundle.graph, variant) for variant in bundle.manifest.variants}
+    here = filter(bundle.is_fetched, bundle.manifest.variants)
+    checks |= {variant.name: partial(bundle.graph, variant) for variant in here}
     found: dict[str, str | None] = {}
     for name, check in checks.items():
         try:
@@ -86,18 +93,17 @@ def why_it_runs(device: str, variant: Variant, sets: Sequence[str]) -> str:
 
 
 def _show(bundle: Bundle, files: dict[str, str | None], runtime: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in [*_about(bundle, files), *_runtime(runtime)]:
         table.add_row(Text(name, style="bold"), Text(value))
-    console = Console(highlight=False)
+    console = stdout_console()
     console.print(table)
     for variant in bundle.manifest.variants:
         table = Table(box=None, show_header=False, pad_edge=False)
-        for name, value in _variant(variant, files[variant.name]):
+        for name, value in _variant(variant, files):
             table.add_row(f"  {name}", Text(value))
         here = Text(" (runs here)", style="green") if variant.name == runtime["variant"] else Text("")
         console.print()
@@ -120,7 +126,7 @@ def _about(bundle: Bundle, files: dict[str, str | None]) -> list[tuple[str, str]
             "vocabulary",
             f"{manifest.vocabulary_size:,} tokens" + (f", {excluded} never in a vector" if excluded else ""),
         ),
-        ("tokenizer", _file_state(manifest.tokenizer.bytes, files["tokenizer"])),
+        ("tokenizer", _file_state(manifest.tokenizer.bytes, files, "tokenizer")),
         ("made with", ", ".join(f"{name} {version}" for name, version in manifest.made_with.items())),
     ]
 
@@ -140,10 +146,10 @@ def _runtime(runtime: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _variant(variant: Variant, problem: str | None) -> list[tuple[str, str]]:
+def _variant(variant: Variant, files: dict[str, str | None]) -> list[tuple[str, str]]:
     rows = [
         ("target", f"{variant.target} {variant.precision}, opset {variant.opset}"),
-        ("files", _file_state(sum(file.bytes for file in variant.files), problem)),
+        ("files", _file_state(sum(file.bytes for file in variant.files), files, variant.name)),
     ]
     for name, value in [*_flat("settings", variant.settings), *_flat("fidelity", variant.fidelity)]:
         rows.append((name, f"{value:.4g}" if isinstance(value, float) else str(value)))
@@ -159,7 +165,9 @@ def _flat(name: str, value: Any) -> list[tuple[str, Any]]:
     return [(name, value)]
 
 
-def _file_state(size: int, problem: str | None) -> str:
+def _file_state(size: int, files: dict[str, str | None], name: str) -> str:
     from rich.filesize import decimal
 
-    return f"{decimal(size)}, {'intact' if problem is None else 'NOT INTACT'}"
+    if name not in files:
+        return f"{decimal(size)}, on the hub"
+    return f"{decimal(size)}, {'intact' if files[name] is None else 'NOT INTACT'}"

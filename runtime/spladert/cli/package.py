@@ -1,111 +1,121 @@
-"""`spladert package`: a bundle as another server takes it."""
+"""`spladert package`: a bundle made ready for another program, one row of a table a target."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from ..bundle import open_bundle
-from ..errors import StoreError
-from ..stores import Connection, StoreUrl, parse_store_url
-from .options import connection_options, revision_option, variant_option
-
-if TYPE_CHECKING:
-    from ..bundle import Bundle
-
-QUESTION = "당뇨병 치료"
-CLOSE = 1e-3  # between the cluster's ONNX Runtime and ours, which sum in another order
+from ..bundle import Bundle, open_bundle
+from ..errors import DependencyError
+from ..stores import Connection
+from .options import connection_options, revision_option
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is asked of a target: the file, the variant, the name, and the cluster to register it in."""
+class Target:
+    """What a bundle is made ready for.
 
-    out: Path | None
-    variant: str | None
-    name: str | None
-    register: str | None
-    connection: Connection
-
-
-def _opensearch_ml(bundle: Bundle, order: Order) -> None:
-    from spladert_export.package.opensearch_ml import package_for_opensearch
-
-    url = None if order.register is None else parse_store_url(order.register, named=False)
-    made = package_for_opensearch(
-        bundle, order.out or Path("opensearch-ml.zip"), variant=order.variant, name=order.name
-    )
-    size = made.path.stat().st_size / 1e6
-    click.echo(f"{made.path}: {made.variant}, {size:.1f} MB; its registration is {made.path}.json")
-    if url is not None:
-        click.echo(_register(bundle, url, order.connection, made.path, made.registration, made.variant))
-
-
-def _register(
-    bundle: Bundle, url: StoreUrl, connection: Connection, path: Path, registration: dict[str, object], variant: str
-) -> str:
-    """Register and deploy the zip, and ask it what the bundle is asked too.
-
-    Raises:
-        StoreError: the cluster refuses, or its model answers otherwise than the bundle.
+    Attributes:
+        function: "module:function", called with the bundle, the folder to write and the options that were given; it
+            returns lines to print.
+        requirement: what brings its packages.
+        needed, optional: names of the command's options that it takes.
     """
-    from ..encoder import SparseEncoder
-    from ..engine import PlacementRequest
-    from ..opensearch.client import connect, explained
-    from ..opensearch.ml import ask_model, deploy_model, register_model
 
-    client = connect(url, connection)
-    with explained(url):
-        model_id = register_model(client, path, registration)
-        deploy_model(client, model_id)
-        (answer,) = ask_model(client, model_id, [QUESTION])
-    with SparseEncoder.from_bundle(bundle, PlacementRequest("cpu", variant)) as encoder:
-        own = encoder.to_tokens(encoder.encode_document(QUESTION))
-    furthest = max(abs(answer.get(token, 0.0) - own.get(token, 0.0)) for token in {*answer, *own})
-    if furthest > CLOSE:
-        raise StoreError(
-            f"the cluster's model {model_id} is {furthest:.4f} off the bundle in a weight of {QUESTION!r}: "
-            "do not use it; is its ONNX Runtime another one?"
-        )
-    heaviest = ", ".join(f"{token} {weight:.3f}" for token, weight in sorted(answer.items(), key=lambda e: -e[1])[:3])
-    return f"model_id {model_id}: deployed, and answers {QUESTION!r} as the bundle does ({heaviest}, ...)"
+    function: str
+    requirement: str
+    needed: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    def load(self) -> Callable[..., list[str]]:
+        module, _, name = self.function.partition(":")
+        try:
+            found: Callable[..., list[str]] = getattr(importlib.import_module(module), name)
+        except DependencyError:
+            raise
+        except ImportError as error:
+            raise DependencyError(
+                f"this target needs more packages ({error}): pip install '{self.requirement}'"
+            ) from error
+        return found
 
 
-TARGETS: dict[str, Callable[[Bundle, Order], None]] = {"opensearch-ml": _opensearch_ml}
+TARGETS = {
+    "opensearch-ml": Target(
+        "spladert.opensearch.ml_package:package_ml",
+        "spladert[cpu,export,opensearch]",
+        needed=("connection",),
+        optional=("variant", "name", "register"),
+    ),
+    "opensearch-connector": Target(
+        "spladert.opensearch.connector:package_connector",
+        "spladert[opensearch]",
+        needed=("server", "connection"),
+        optional=("register", "name", "field", "kind", "batch_size", "api_key"),
+    ),
+    "triton": Target(
+        "spladert_export.package.triton:package_triton",
+        "spladert[cpu,export]",
+        optional=("variant", "name", "batch_size"),
+    ),
+}
 
 
 @click.command("package")
 @click.argument("bundle", required=False)
-@click.option("--target", required=True, type=click.Choice(list(TARGETS)), help="Who is to take it.")
+@click.option("--target", required=True, type=click.Choice(list(TARGETS)), help="What for.")
 @click.option(
-    "--output", "out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="[default: TARGET.zip]"
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="WHERE",
+    help="Written here: a file of opensearch-ml, else a folder.",
 )
-@click.option("--name", metavar="NAME", help="The model's name there. [default: the checkpoint's and the variant's]")
+@revision_option
+@click.option("--server", metavar="URL", help="opensearch-connector: the server, as the cluster reaches it.")
 @click.option(
     "--register",
-    metavar="URL",
-    help="Upload it to this cluster, opensearch://HOST:PORT, deploy it there and ask it one question.",
+    metavar="CLUSTER",
+    help="Create it there too: opensearch-ml at opensearch://HOST:PORT, opensearch-connector at ...:PORT/INDEX.",
 )
-@variant_option
-@revision_option
+@click.option("--api-key", envvar="SPLADERT_API_KEY", metavar="KEY", help="opensearch-connector: of the server.")
+@click.option("--field", metavar="NAME", help="opensearch-connector: the vectors' field. [default: sparse]")
+@click.option(
+    "--kind", type=click.Choice(["rank_features", "sparse_vector"]), help="opensearch-connector: of the field."
+)
+@click.option("--name", metavar="NAME", help="Of the models and pipelines, or of Triton's model. [default: spladert]")
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Most texts of a call or batch.")
+@click.option("--variant", metavar="V", help="opensearch-ml, triton: the graph. [default: the bundle's first]")
 @connection_options
 def package_command(
-    bundle: str | None,
-    target: str,
-    out: Path | None,
-    name: str | None,
-    register: str | None,
-    variant: str | None,
-    revision: str | None,
-    connection: Connection,
+    bundle: str | None, target: str, output: Path, revision: str | None, connection: Connection, **options: Any
 ) -> None:
-    """Make of BUNDLE, by default the one that comes with spladert, what another server takes.
+    """Make BUNDLE (a folder or a hub id; none means the one that comes with spladert) ready for another program.
 
-    opensearch-ml: a zip for the ML plugin of OpenSearch, by which the model runs inside the cluster, and beside it the
-    body that registers it. The variant is int8 or fp32.
+    opensearch-ml writes a zip for the ML plugin of OpenSearch, by which the model runs inside the cluster, and beside
+    it the body that registers it. The variant is int8 or fp32.
+
+    opensearch-connector writes the bodies with which a cluster encodes by itself through `spladert serve`.
+
+    triton writes a model repository for the Triton inference server; clients send it token ids.
     """
-    TARGETS[target](open_bundle(bundle, revision=revision), Order(out, variant, name, register, connection))
+    chosen = TARGETS[target]
+    given = {name: value for name, value in options.items() if value is not None}
+    if "api_key" not in chosen.optional:
+        given.pop("api_key", None)  # it may stand in the environment for other commands
+    if "connection" in chosen.needed:
+        given["connection"] = connection
+    for name in given:
+        if name not in (*chosen.needed, *chosen.optional):
+            raise click.UsageError(f"--{name.replace('_', '-')} is not for --target {target}; leave it out")
+    for name in chosen.needed:
+        if name not in given:
+            raise click.UsageError(f"--target {target} needs --{name.replace('_', '-')}")
+    opened: Bundle = open_bundle(bundle, revision=revision)
+    for line in chosen.load()(opened, output, **given):
+        click.echo(line)

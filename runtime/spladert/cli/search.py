@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import InputError
 from ..stores import Answer, Connection, Hit, is_store_url, open_searcher, parse_store_url
-from .options import Runtime, connection_options, runtime_options
+from .options import Runtime, connection_options, json_option, runtime_options, write_json
+from .terminal import stdout_console
 
 SHOWN = 4  # tokens of a hit
 SNIPPET = 160  # characters
@@ -23,7 +24,7 @@ MARKS = ("##", "▁", "Ġ")  # how tokenizers mark a token's place in a word
 @click.option("--model", metavar="BUNDLE", help="Bundle folder or hub id. [default: what the index says made it]")
 @click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, metavar="N", help="Hits wanted.")
 @click.option("--hybrid", is_flag=True, help="Blend with BM25 over the text.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 @connection_options
 @runtime_options
 def search_command(
@@ -32,7 +33,7 @@ def search_command(
     model: str | None,
     top: int,
     hybrid: bool,
-    as_json: bool,
+    json_path: Path | None,
     connection: Connection,
     runtime: Runtime,
 ) -> None:
@@ -48,8 +49,7 @@ def search_command(
             runtime = dataclasses.replace(runtime, revision=runtime.revision or revision)
         with runtime.load(model) as encoder:
             answer = searcher.search(encoder, question, top=top, hybrid=hybrid)
-    if as_json:
-        click.echo(json.dumps(_facts(answer), ensure_ascii=False, indent=2))
+    if write_json(_facts(answer), json_path):
         return
     if answer.lost_entries:
         click.echo(
@@ -77,7 +77,6 @@ def _facts(answer: Answer) -> dict[str, Any]:
 
 
 def _show(answer: Answer) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -89,7 +88,7 @@ def _show(answer: Answer) -> None:
         more = len(hit.matches) - SHOWN
         tokens += f" and {more} more" if more > 0 else ""
         table.add_row(f"{hit.score:.3f}", Text(hit.id), Text(tokens), Text(snippet(hit)))
-    Console(highlight=False).print(table)
+    stdout_console().print(table)
 
 
 def snippet(hit: Hit, size: int = SNIPPET) -> str:

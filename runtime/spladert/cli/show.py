@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from ..encoder import SparseEncoder
+from ..files import Encoding
+from .terminal import stdout_console
 
 SHOWN = 15  # tokens of a text
 BAR_WIDTH = 24
 
 
-def show_vectors(encoder: SparseEncoder, texts: Sequence[str], top_k: int | None) -> None:
+def show_vectors(encoder: SparseEncoder, texts: Sequence[str], encoding: Encoding) -> None:
     """Each text with its heaviest tokens and their weights."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = stdout_console()
     block = "#" if console.options.ascii_only else "█"
-    vectors = encoder.encode(list(texts), top_k=top_k)
+    how = {field.name: getattr(encoding, field.name) for field in dataclasses.fields(encoding)}
+    vectors = encoder.encode(list(texts), **how)
     for position, (text, vector) in enumerate(zip(texts, vectors, strict=True)):
-        shown = encoder.decode(vector, top_k=top_k or SHOWN)
+        shown = encoder.decode(vector, top_k=encoding.top_k or SHOWN)
         heaviest = max((weight for _, weight in shown), default=1.0)
         table = Table(box=None, show_header=False, pad_edge=False)
         for token, weight in shown:

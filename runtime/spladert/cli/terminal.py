@@ -6,9 +6,12 @@ import io
 import os
 import sys
 from contextlib import suppress
-from typing import IO, TextIO
+from typing import IO, TYPE_CHECKING, TextIO
 
 from ..errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class _ClosedOutput(io.TextIOBase):
@@ -47,3 +50,14 @@ def drop_output() -> None:
 def is_unicode(stream: TextIO) -> bool:
     """Whether a stream takes every letter."""
     return (stream.encoding or "").lower().replace("-", "").startswith("utf")
+
+
+def stdout_console() -> Console:
+    """A console of standard output whose reader may go away: that is a BrokenPipeError, as everywhere."""
+    from rich.console import Console
+
+    class PipedConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return PipedConsole(highlight=False)

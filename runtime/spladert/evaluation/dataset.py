@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files.lines import read_lines as lines_of
+from ..files.readers import MAX_LINE_BYTES
+from ..files.records import UnreadableError
+from ..files.source import open_input
 from ..json_text import parse_json
 
 QRELS = ("qrels.tsv", "qrels/test.tsv")
@@ -70,15 +74,15 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         InputError: the file cannot be read or is not UTF-8.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="\n") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield f"{path}, line {number}", line.rstrip("\r\n")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 ({error}); convert it first") from None
+    with open_input(str(path)) as source:
+        for line in lines_of(source.stream, MAX_LINE_BYTES, name=str(path)):
+            where = f"{path}, line {line.number}"
+            try:
+                text = line.text()
+            except UnreadableError as error:
+                raise InputError(f"{where}: {error}") from None
+            if text.strip():
+                yield where, text
 
 
 def read_objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """Encoding files of any length: records in, vectors out, in constant memory, and resumable."""
 
 from .destination import Destination
-from .job import ChunkLimits, Job, Progress, RunOptions, Summary
+from .job import ChunkLimits, Encoding, Job, Progress, RunOptions, Summary
 from .loop import encode_records
 from .readers import format_of, read_records
 from .records import BadRecord, Fields, Record
@@ -12,6 +12,7 @@ __all__ = [
     "BadRecord",
     "ChunkLimits",
     "Destination",
+    "Encoding",
     "Fields",
     "InputFile",
     "Job",

@@ -17,8 +17,8 @@ class StoppedError(Exception):
 class Ahead(Iterator[T], Generic[T]):
     """The items of an iterable, made one ahead of the consumer in a thread of its own.
 
-    An error of the iterable is raised by `next` after the items before it. Nothing is made before the first `next`
-    or `start`, and nothing more after `stop`: whoever waits in `next` then gets a `StoppedError`.
+    An error of the iterable is raised by `next` after the items before it. Nothing is made before `start`, and nothing
+    more after `stop`: whoever waits in `next` then gets a `StoppedError`.
     """
 
     def __init__(self, items: Iterable[T]) -> None:

@@ -55,7 +55,10 @@ class ChunkReader(Ahead[Chunk]):
     ) -> None:
         """
         Args:
+            records: read in order, in the thread.
+            limits: of a chunk; its last record may exceed them.
             skip_errors: go on after a bad record; without, it is the last of its chunk.
+            patience: seconds; None waits until a chunk is full.
             position: where in the input's file the reading is.
         """
         super().__init__(self._cut(records))
@@ -79,7 +82,8 @@ class ChunkReader(Ahead[Chunk]):
             for record in records:
                 with self._changed:
                     self._open.add(record)
-                    self._changed.notify_all()
+                    if self._patience is not None and len(self._open.all) == 1:
+                        self._changed.notify_all()
                     chunk = self._cut_off() if self._is_full(self._open) else None
                 if chunk is not None:
                     yield chunk

@@ -136,7 +136,7 @@ def _folder(path: Path, format: str, kind: int | None, overwrite: bool) -> Place
     if not absolute.name:
         raise InputError(f"{absolute} cannot be a folder of parts; name one in it")
     place = Place(absolute, FORMATS[format].endings[0], ROWS_PER_PART, overwrite)
-    if kind is not None and not overwrite and any(other != place.partial for other in path.absolute().iterdir()):
+    if kind is not None and not overwrite and any(other != place.partial for other in absolute.iterdir()):
         raise InputError(f"{path} has files already; choose another folder, or replace its parts with --overwrite")
     return place
 

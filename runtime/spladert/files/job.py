@@ -23,6 +23,17 @@ class ChunkLimits:
 
 
 @dataclass(frozen=True)
+class Encoding:
+    """How texts are encoded: the options of `SparseEncoder.encode` that change a vector, by their names there."""
+
+    side: Side | None = None
+    top_k: int | None = None
+    prune: Pruning | None = None
+    max_length: int | None = None
+    split_special_tokens: bool = False
+
+
+@dataclass(frozen=True)
 class Job:
     """What decides the output, besides the input; only the same job goes on where an interrupted run stopped.
 
@@ -31,11 +42,9 @@ class Job:
         weights: hashes of its data files.
         tokenizer: hash of the tokenizer.
         device: what the graph runs on; another one rounds otherwise.
-        top_k: entries kept of each vector, None all.
         format: name of the output's format.
         tokens: whether tokens are written instead of their ids.
-        side: which side of a search the texts are, where the model tells them apart.
-        prune: which entries of the vectors are kept, None all.
+        encoding: how texts are encoded.
         chunk: where the input is cut; a text's neighbours are in its vector's last digits.
     """
 
@@ -43,11 +52,9 @@ class Job:
     weights: tuple[str, ...]
     tokenizer: str
     device: str
-    top_k: int | None
     format: str
     tokens: bool
-    side: Side | None = None
-    prune: Pruning | None = None
+    encoding: Encoding = field(default_factory=Encoding)
     chunk: ChunkLimits = field(default_factory=ChunkLimits)
 
     @classmethod
@@ -56,10 +63,8 @@ class Job:
         encoder: SparseEncoder,
         *,
         format: str,
-        top_k: int | None = None,
         tokens: bool = False,
-        side: Side | None = None,
-        prune: Pruning | None = None,
+        encoding: Encoding | None = None,
         chunk: ChunkLimits | None = None,
     ) -> Job:
         graph, *data = encoder.variant.files
@@ -68,18 +73,17 @@ class Job:
             weights=tuple(file.sha256 for file in data),
             tokenizer=encoder.manifest.tokenizer.sha256,
             device=encoder.device,
-            top_k=top_k,
             format=format,
             tokens=tokens,
-            side=side,
-            prune=prune,
+            encoding=encoding or Encoding(),
             chunk=chunk or ChunkLimits(),
         )
 
     def facts(self) -> dict[str, Any]:
         """The job as it is after a way through JSON."""
         facts: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return facts
+        encoding: dict[str, Any] = facts.pop("encoding")
+        return facts | encoding
 
 
 @dataclass(frozen=True)

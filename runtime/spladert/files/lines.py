@@ -63,21 +63,21 @@ def without_end(raw: bytes) -> bytes:
     return raw.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def read_lines(stream: IO[bytes], max_bytes: int) -> Iterator[Line]:
+def read_lines(stream: IO[bytes], max_bytes: int, name: str = "the input") -> Iterator[Line]:
     """The lines of a stream, which end in LF, CRLF or, where there is no LF at all, CR.
 
     A byte order mark at the beginning of any line is left out: files that were put together have one in the middle.
     A line of more than `max_bytes` has a `problem`, and so has the last one of compressed data that is damaged.
 
     Raises:
-        InputError: the stream is of another encoding or kind.
+        InputError: the stream, called `name`, is of another encoding or kind.
     """
     number = 0
     try:
         for raw in _raw_lines(stream, max_bytes):
             number += 1
             if number == 1:
-                _check_kind(raw)
+                _check_kind(raw, name)
             while raw.startswith(BOM):
                 raw = raw.removeprefix(BOM)
             if len(raw) > max_bytes:
@@ -115,12 +115,12 @@ def _carriage_return_lines(pending: bytes, stream: IO[bytes], max_bytes: int) ->
         yield pending
 
 
-def _check_kind(beginning: bytes) -> None:
+def _check_kind(beginning: bytes, name: str) -> None:
     found = next((what for signature, what in SIGNATURES.items() if beginning.startswith(signature)), None)
     if found is None and _looks_like_utf16(beginning[:BLOCK_BYTES]):
         found = "UTF-16 without a byte order mark, not UTF-8: iconv -f UTF-16LE (or UTF-16BE) -t UTF-8 converts it"
     if found is not None:
-        raise InputError(f"the input is {found}")
+        raise InputError(f"{name} is {found}")
 
 
 def _looks_like_utf16(raw: bytes) -> bool:

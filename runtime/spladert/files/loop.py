@@ -64,7 +64,8 @@ def encode_records(
             sink.write(chunk.good, vectors)
             if chunk.bad and not options.skip_errors:
                 raise _bad_record_error(chunk.bad[0])
-            sink.reject(chunk.bad)
+            if chunk.bad:
+                sink.reject(chunk.bad)
             digest.add(chunk.all)
             done = Progress(
                 records=done.records + len(chunk.all),
@@ -86,9 +87,15 @@ def _encode(
     encoder: SparseEncoder, chunks: ChunkReader, job: Job, options: RunOptions
 ) -> Iterator[tuple[Chunk, SparseVectors]]:
     for chunk in chunks:
-        tokenized = encoder.tokenize_batch([record.text for record in chunk.good], side=job.side)
-        results = encoder.run(tokenized.input_ids, side=job.side, batch_size=options.batch_size)
-        yield chunk, encoder.assemble(chunks.until_stopped(results), tokenized, job.top_k, job.prune)
+        how = job.encoding
+        tokenized = encoder.tokenize_batch(
+            [record.text for record in chunk.good],
+            side=how.side,
+            max_length=how.max_length,
+            split_special_tokens=how.split_special_tokens,
+        )
+        results = encoder.run(tokenized.input_ids, side=how.side, batch_size=options.batch_size)
+        yield chunk, encoder.assemble(chunks.until_stopped(results), tokenized, how.top_k, how.prune)
 
 
 def _bad_record_error(record: BadRecord) -> InputError:

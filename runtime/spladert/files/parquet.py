@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from ..errors import DependencyError, InputError
@@ -97,12 +97,12 @@ class _Row(Mapping[str, object]):
 
     __slots__ = ("_columns", "_row")
 
-    def __init__(self, columns: Mapping[str, Sequence[Any]], row: int) -> None:
+    def __init__(self, columns: Mapping[str, Any], row: int) -> None:
         self._columns, self._row = columns, row
 
     def __getitem__(self, name: str) -> object:
         column = self._columns[name]
-        return column[self._row] if isinstance(column, list) else column[self._row].as_py()
+        return column[self._row] if isinstance(column, list) else _values(column.slice(self._row, 1))[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)

@@ -146,7 +146,7 @@ def _check_unicode(text: str, where: str) -> None:
 
 
 def json_name(value: object) -> str:
-    """What JSON calls a value of this type."""
+    """What JSON calls a value of this type, where it has such a type."""
     return _JSON_NAMES.get(type(value), type(value).__name__)
 
 
@@ -158,4 +158,5 @@ _JSON_NAMES: dict[type, str] = {
     float: "number",
     bool: "boolean",
     type(None): "null",
+    bytes: "byte string that is not UTF-8",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ import safetensors.numpy
 from starlette.responses import Response
 
 from ..encoder import SparseEncoder
+from ..opensearch.entries import document_tokens, query_tokens
+from ..opensearch.keys import Keys
+from ..tokenizer import Side
 from ..vectors import SparseVectors
 
 if TYPE_CHECKING:
@@ -44,6 +48,17 @@ def ids_body(vectors: SparseVectors) -> list[dict[int, Any]]:
 def tokens_body(vectors: SparseVectors, encoder: SparseEncoder) -> list[dict[str, Any]]:
     tokens = encoder.tokens
     return [dict(zip(tokens[vector.indices].tolist(), list(vector.values), strict=True)) for vector in vectors]
+
+
+def opensearch_answer(vectors: SparseVectors, keys: Keys, side: Side, headers: Mapping[str, str]) -> Response:
+    """As `spladert encode` writes documents to an index, and as its searches spell queries.
+
+    In ASCII: OpenSearch decodes an answer piece by piece as it arrives (seen in 3.6), and would tear a longer character
+    at the end of a piece apart.
+    """
+    entries = query_tokens if side == "query" else document_tokens
+    body = json.dumps([entries(vector, keys) for vector in vectors], ensure_ascii=True, separators=(",", ":"))
+    return Response(body, headers=dict(headers), media_type="application/json")
 
 
 def safetensors_answer(vectors: SparseVectors, headers: Mapping[str, str]) -> Response:

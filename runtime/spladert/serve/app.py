@@ -17,7 +17,7 @@ from ..encoder import SparseEncoder
 from ..version import __version__
 from .guard import Guard, Measure
 from .options import ServerOptions
-from .refusals import RefusalError, failed, from_validation
+from .refusals import RefusalError, from_validation
 from .routes import encode_routes, operation_routes, tei_routes
 from .service import ClientGoneError, Service
 
@@ -91,7 +91,3 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(ClientGoneError)
     async def gone(_: Request, __: ClientGoneError) -> Response:
         return Response(status_code=CLIENT_CLOSED)
-
-    @app.exception_handler(RecursionError)
-    async def too_deep(_: Request, __: RecursionError) -> Response:
-        return failed("the body is nested too deeply").response()

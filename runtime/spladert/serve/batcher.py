@@ -61,7 +61,7 @@ class Batcher:
     """
 
     def __init__(
-        self, run: Run, limits: Limits, metrics: Metrics, *, max_queue: int = 512, max_wait: float = 0.0
+        self, run: Run, limits: Limits, metrics: Metrics, *, max_queue: int = 2048, max_wait: float = 0.0
     ) -> None:
         self._run, self._limits, self._metrics = run, limits, metrics
         self._max_queue, self._max_wait = max_queue, max_wait

@@ -30,7 +30,7 @@ class ServerOptions:
     """
 
     max_wait_ms: float = 0.0
-    max_queue: int = 512
+    max_queue: int = 2048
     max_client_batch_size: int = 128
     max_text_length: int = 100_000
     max_body: int = 2_000_000

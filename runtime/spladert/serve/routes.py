@@ -8,8 +8,17 @@ from typing import cast
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from ..opensearch.connector import MARK
 from ..version import __version__
-from .answers import arrays_body, embed_sparse_body, ids_body, json_answer, safetensors_answer, tokens_body
+from .answers import (
+    arrays_body,
+    embed_sparse_body,
+    ids_body,
+    json_answer,
+    opensearch_answer,
+    safetensors_answer,
+    tokens_body,
+)
 from .refusals import unavailable
 from .schemas import (
     DecodeRequest,
@@ -113,14 +122,22 @@ def encode_routes(service: Service) -> APIRouter:
         started = time.perf_counter()
         inputs = [body.inputs] if isinstance(body.inputs, str) else body.inputs
         service.check_room(len(inputs), body.side)
+        if body.escaped_dollars:
+            inputs = [text.replace(f"${MARK}", "$") for text in inputs]
         tokenized = await texts.encode(inputs, body.side, body.max_length)
         vectors, timing = await service.encode(tokenized, request, started=started, side=body.side, top_k=body.top_k)
         headers = timing.headers() | {"x-truncated": str(vectors.truncated)}
-        if body.output == "safetensors":
-            return safetensors_answer(vectors, headers)
-        if body.output == "tokens":
-            return json_answer(tokens_body(vectors, service.encoder), headers)
-        return json_answer(ids_body(vectors) if body.output == "ids" else arrays_body(vectors), headers)
+        match body.output:
+            case "safetensors":
+                return safetensors_answer(vectors, headers)
+            case "tokens":
+                return json_answer(tokens_body(vectors, service.encoder), headers)
+            case "ids":
+                return json_answer(ids_body(vectors), headers)
+            case "opensearch-tokens" | "opensearch-ids":
+                keys = service.keys("tokens" if body.output == "opensearch-tokens" else "ids")
+                return opensearch_answer(vectors, keys, body.side, headers)
+        return json_answer(arrays_body(vectors), headers)
 
     return router
 

@@ -105,10 +105,15 @@ class EncodeRequest(_Request):
     side: Literal["query", "document"] = Field("document", description="Queries go first, and have their own prompt.")
     top_k: int | None = Field(None, ge=1, description="Keep the heaviest entries of each vector. Default: all.")
     max_length: int | None = Field(None, ge=1, description="Cut at fewer tokens than the bundle does.")
-    output: Literal["arrays", "ids", "tokens", "safetensors"] = Field(
+    escaped_dollars: bool = Field(
+        False,
+        description="U+E000 behind each dollar sign of the inputs is taken out: OpenSearch would fill in `${...}`.",
+    )
+    output: Literal["arrays", "ids", "tokens", "safetensors", "opensearch-tokens", "opensearch-ids"] = Field(
         "arrays",
         description="`arrays`: {indices, values} a text, by falling weight. `ids`: {id: weight}. `tokens`: "
-        "{token: weight}. `safetensors`: one binary file of indptr, indices, values and truncated.",
+        "{token: weight}. `safetensors`: one binary file of indptr, indices and values. `opensearch-tokens` and "
+        "`opensearch-ids`: {key: weight} with the keys and digits that OpenSearch's fields take.",
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from ..encoder import SparseEncoder
+from ..opensearch.keys import Keys, Spelling, keys_of
 from ..tokenizer import Side, TokenizedTexts
 from ..vectors import SparseVectors
 from .batcher import Batcher, Job
@@ -71,11 +72,18 @@ class Service:
             max_wait=options.max_wait_ms / 1000,
         )
         self.draining = False
+        self._keys: dict[Spelling, Keys] = {}
 
     @property
     def queries_without_model(self) -> bool:
         """Whether queries are looked up in a table."""
         return self.encoder.manifest.query_table is not None
+
+    def keys(self, spelling: Spelling) -> Keys:
+        """How OpenSearch spells this vocabulary."""
+        if spelling not in self._keys:
+            self._keys[spelling] = keys_of(self.encoder.bundle, spelling)
+        return self._keys[spelling]
 
     def check_room(self, texts: int, side: Side | None) -> None:
         """Before texts are tokenized: whether there will be room for them.

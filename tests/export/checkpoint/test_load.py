@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from spladert import ExportError, SparseEncoder
 from support.architectures import make_checkpoint
 from support.card import Card, dense
 from support.checkpoints import LINES
+from support.paths import ROOT
 
 torch = pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 
@@ -165,6 +167,15 @@ def test_supported_names_every_type_once() -> None:
     assert all(support.reason for support in known.values() if support.status == "refused")
 
 
+def test_the_readme_lists_what_is_supported() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for beginning, kinds in (("**Model types**", PROVEN), ("**Refused types**", set(REFUSED))):
+        section = text.split(beginning, 1)[1].split(". Others" if "Refused" in beginning else ".\n", 1)[0]
+        listed = re.findall(r"`([\w-]+)`", section)
+        assert sorted(listed) == listed
+        assert set(listed) == set(kinds)
+
+
 def fake_hub(checkpoint: Path, cache: Path, missing: list[str]) -> None:
     """Put a checkpoint into the hub's cache as owner/name, with the marks of files that the hub does not have."""
     commit = "0123456789abcdef0123456789abcdef01234567"
@@ -181,7 +192,7 @@ def fake_hub(checkpoint: Path, cache: Path, missing: list[str]) -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_a_hub_id_offline(known: bool, bert: Path, tmp_path: Path) -> None:
     """Where the cache cannot tell whether there is a modules.json, vectors might be others: refused."""
-    fake_hub(bert, tmp_path / "cache", ["modules.json", "adapter_config.json"] if known else [])
+    fake_hub(bert, tmp_path / "cache", ["modules.json", "idf.json", "adapter_config.json"] if known else [])
     code = "import sys, spladert_export.checkpoint as c; print(c.load_checkpoint(sys.argv[1]).revision)"
     done = subprocess.run(
         [sys.executable, "-c", code, "owner/name"],

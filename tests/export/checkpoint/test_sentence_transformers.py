@@ -89,15 +89,17 @@ def test_pooling_and_activation(pooling: Any, activation: Any, plain: Path, tmp_
         assert_same(ours.encode(LINES[0]), theirs.encode(LINES[:1]))
 
 
-def test_lower_case_prompts_and_weights_in_a_subfolder(plain: Path, tmp_path: Path) -> None:
+def test_lower_case_prompts_lengths_and_weights_in_a_subfolder(plain: Path, tmp_path: Path) -> None:
     st = pytest.importorskip("sentence_transformers", reason="needs sentence-transformers, of the dev extra")
     folder = tmp_path / "folder"
     shutil.copytree(plain, folder / "0_MLMTransformer")
     write_modules(folder, ("MLMTransformer", "0_MLMTransformer"), ("SpladePooling", "1_SpladePooling"))
-    write_json(folder / "0_MLMTransformer/sentence_bert_config.json", {"max_seq_length": 40, "do_lower_case": True})
+    settings = {"max_seq_length": 40, "query_length": 9, "do_lower_case": True}
+    write_json(folder / "0_MLMTransformer/sentence_bert_config.json", settings)
     write_json(folder / "1_SpladePooling/config.json", {"pooling_strategy": "sum", "word_embedding_dimension": 324})
     prompts = {"query": "질문: ", "document": "글: ", "other": "The "}
-    write_json(folder / "config_sentence_transformers.json", {"prompts": prompts, "default_prompt_name": "other"})
+    settings = {"model_type": "SparseEncoder", "prompts": prompts, "default_prompt_name": "other"}
+    write_json(folder / "config_sentence_transformers.json", settings)
     checkpoint = load_checkpoint(str(folder))
     assert checkpoint.prompts == {"query": "질문: ", "document": "글: ", "default": "The "}
     theirs = st.SparseEncoder(str(folder), device="cpu")
@@ -143,6 +145,27 @@ def test_a_router_that_sends_both_sides_the_same_way(plain: Path, tmp_path: Path
     assert checkpoint.head == Head("sum", "log1p_relu")
     with SparseEncoder.load(export(tmp_path / "saved", tmp_path / "bundle", top_k=10_000)) as ours:
         assert_same(ours.encode(TEXTS), theirs.encode_query(TEXTS))
+
+
+def test_sum_pooling_is_refused_where_winners_are_chosen_by_their_max(folder: Path, tmp_path: Path) -> None:
+    change(folder / "1_SpladePooling/config.json", pooling_strategy="sum")
+    with pytest.raises(ExportError, match="pooling is sum, and cpu-int8 is made for max; take cpu-fp32"):
+        export(folder, tmp_path / "bundle", variants=["cpu-int8"])
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_quantized_variant_has_the_checkpoints_activation(folder: Path, calibration: Path, tmp_path: Path) -> None:
+    change(folder / "1_SpladePooling/config.json", activation_function="log1p_relu")
+    change(folder / "config_sentence_transformers.json", max_active_dims=40)
+    variants = ["cpu-int8", "cuda-fp16"]
+    bundle = export(folder, tmp_path / "bundle", variants=variants, calibration=calibration, allow_loss=True)
+    assert [variant.name for variant in bundle.variants] == variants
+    for variant in bundle.variants:
+        assert variant.fidelity["max_weight_error"] < 0.05  # without the second log1p it would be over 0.1
+        assert variant.settings["calibrated_on"] == calibration.name
+    assert (bundle.calibration, bundle.warnings) == (str(calibration), ())
+    with SparseEncoder.load(bundle) as encoder:
+        assert encoder.manifest.top_k == 40
 
 
 def test_what_the_folder_says_of_lengths(folder: Path) -> None:
@@ -259,6 +282,81 @@ def test_routers_that_are_not_supported(folder: Path) -> None:
         load_checkpoint(str(folder))
     route(folder, both, both, route_mappings={"('query', None)": "document"})
     with pytest.raises(ExportError, match=r"router_config\.json has route_mappings .* not supported"):
+        load_checkpoint(str(folder))
+
+
+@pytest.mark.parametrize("form", ["tensor", "json"])
+def test_queries_that_are_looked_up(form: str, plain: Path, tmp_path: Path) -> None:
+    """The table of sentence-transformers' SparseStaticEmbedding: no graph runs for a query."""
+    torch = pytest.importorskip("torch")
+    st = pytest.importorskip("sentence_transformers", reason="needs sentence-transformers, of the dev extra")
+    from sentence_transformers.sparse_encoder.modules import Router, SparseStaticEmbedding, SpladePooling, Transformer
+
+    transformer = Transformer(str(plain), transformer_task="fill-mask", max_seq_length=100)
+    tokenizer, folder = transformer.tokenizer, tmp_path / "saved"
+    weights = torch.rand(len(tokenizer), generator=torch.Generator().manual_seed(0)) * 5
+    weights[torch.arange(len(tokenizer)) % 7 == 0] = 0
+    routes = [SparseStaticEmbedding(tokenizer, weights)], [transformer, SpladePooling("max", "log1p_relu")]
+    saved = st.SparseEncoder(modules=[Router.for_query_document(*routes)], prompts={"query": "q: ", "document": ""})
+    saved.save_pretrained(str(folder))
+    if form == "json":
+        static = folder / "query_0_SparseStaticEmbedding"
+        (static / "model.safetensors").unlink()
+        by_token = {token: float(weights[number]) for token, number in tokenizer.get_vocab().items()}
+        write_json(folder / "idf.json", by_token)
+        change(static / "config.json", path="idf.json")
+        known = load_checkpoint(str(folder)).query_weights
+        np.testing.assert_allclose(known[5 : len(weights)], weights.numpy()[5:], rtol=1e-6)
+        return
+    with SparseEncoder.load(export(folder, tmp_path / "bundle", top_k=10_000)) as ours:
+        assert ours.manifest.requires == ("prompts", "query-table")
+        assert_same(ours.encode_document(TEXTS), saved.encode_document(TEXTS))
+        theirs = saved.encode_query(TEXTS).to_dense().numpy()
+        for vector, row in zip(ours.encode_query(TEXTS), theirs, strict=True):
+            np.testing.assert_allclose(dense(vector, len(row)), row, rtol=1e-6)
+        assert (theirs > 0).any()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (
+            {"[CLS]": 1.0, "no such token": 2.0},
+            "weighs 1 tokens that the tokenizer does not have, 'no such token' for one",
+        ),
+        ({"[CLS]": "heavy"}, r"idf\.json is missing, or no object of a weight a token"),
+        ({"a": -1.0}, "has weights that are negative or not finite"),
+    ],
+)
+def test_tables_of_query_weights_that_are_refused(weights: Any, message: str, folder: Path) -> None:
+    """An idf.json beside the weights is one, as OpenSearch's models have it, where there is no modules.json."""
+    (folder / "modules.json").unlink()
+    write_json(folder / "idf.json", {"[CLS]": 3.0, "a": 0.5})
+    known = load_checkpoint(str(folder))
+    assert known.query_weights is not None
+    assert known.query_weights.sum() == 0.5  # special tokens are not among a query's
+    write_json(folder / "idf.json", weights)
+    with pytest.raises(ExportError, match=message):
+        load_checkpoint(str(folder))
+
+
+def test_queries_cut_by_another_tokenizer_are_refused(folder: Path) -> None:
+    route(folder, ["query_SparseStaticEmbedding"], ["MLMTransformer", "1_SpladePooling"])
+    static = folder / "query_SparseStaticEmbedding"
+    write_json(static / "config.json", {"frozen": True, "path": "idf.json"})
+    write_json(folder / "idf.json", {"a": 0.5})
+    shutil.copytree(folder, folder / "MLMTransformer", ignore=shutil.ignore_patterns("MLM*", "query*"))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(folder / name, static / name)
+    assert load_checkpoint(str(folder)).query_weights is not None
+    change(static / "tokenizer.json", normalizer={"type": "Lowercase"})
+    with pytest.raises(ExportError, match="cuts queries into tokens by another tokenizer"):
+        load_checkpoint(str(folder))
+    change(static / "config.json", path="owner/other")
+    with pytest.raises(ExportError, match="has path 'owner/other'; give a JSON file of the checkpoint"):
+        load_checkpoint(str(folder))
+    route(folder, ["query_SparseStaticEmbedding"], ["MLMTransformer", "1_SpladePooling"], default_route="query")
+    with pytest.raises(ExportError, match="has default_route 'query'; supported are document"):
         load_checkpoint(str(folder))
 
 

@@ -28,7 +28,7 @@ def test_a_quiet_machine_is_not_warned_of() -> None:
     ],
 )
 def test_each_disturbance_is_named(changes: dict[str, float], warning: str) -> None:
-    assert disturbances(QUIET, replace(LATER, **changes)) == [warning]  # type: ignore[arg-type]
+    assert disturbances(QUIET, replace(LATER, **changes)) == [warning]
 
 
 def test_a_busy_start_is_named() -> None:

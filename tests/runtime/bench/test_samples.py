@@ -42,7 +42,7 @@ def test_samples_are_the_milliseconds_of_each_call() -> None:
 )
 def test_how_many_samples_are_taken(seconds: float, settings: dict[str, float], samples: int) -> None:
     clock = Clock()
-    taken = sample(lambda: clock.passes(0.25), seconds, clock=clock, **settings)  # type: ignore[arg-type]
+    taken = sample(lambda: clock.passes(0.25), seconds, clock=clock, **settings)
     assert taken == [250.0] * samples
 
 

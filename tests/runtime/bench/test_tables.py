@@ -9,7 +9,7 @@ from spladert.bench.tables import milliseconds, show
 from support.reports import REPORT
 
 TABLES = """\
-a-model (ModernBertForMaskedLM, 1,000,000 parameters), cpu-int8 on cpu (CPUExecutionProvider), 2 threads
+a-model (ModernBertForMaskedLM, 1,000,000 parameters), cpu-int8 on cpu by ONNX Runtime, 2 threads
 a CPU (family 1, model 2; avx2), 2 cores; Linux; spladert 0.1.0, numpy 2.0
 
 Latency of one text, ms
@@ -43,7 +43,7 @@ def test_the_tables_have_every_figure_and_what_it_depends_on(capsys: pytest.Capt
 
 def test_threads_are_named_as_they_ran(capsys: pytest.CaptureFixture[str]) -> None:
     show(replace(REPORT, threads=None, spin=False), Console(width=120))
-    assert "), a thread a physical core that do not spin\n" in capsys.readouterr().out
+    assert "by ONNX Runtime, a thread a physical core that do not spin\n" in capsys.readouterr().out
 
 
 def test_milliseconds_have_three_digits() -> None:

@@ -28,7 +28,7 @@ def test_tables_a_plot_and_json_of_a_bundle(tiny_bundle: Path, tmp_path: Path) -
     plot, facts = tmp_path / "plot.svg", tmp_path / "facts.json"
     result = CliRunner().invoke(main, [*QUICK, str(tiny_bundle), "--plot", str(plot), "--json", str(facts)])
     assert result.exit_code == 0, result.stderr
-    assert "cpu-fp32 on cpu (CPUExecutionProvider)" in result.stdout
+    assert "cpu-fp32 on cpu by ONNX Runtime" in result.stdout
     assert "Latency of one text, ms" in result.stdout
     assert json.loads(facts.read_text(encoding="utf-8"))["variant"] == "cpu-fp32"
     assert plot.read_text(encoding="utf-8").startswith("<?xml")

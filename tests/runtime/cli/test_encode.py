@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pty
@@ -93,6 +94,47 @@ def test_inputs_keep_ids_and_order(run: Run, tmp_path: Path, name: str, content:
     assert [line["id"] for line in lines] == ids
     expected = json_lines(run("당뇨병", "", "계약서").stdout)
     assert [line["indices"] for line in lines] == [line["indices"] for line in expected]
+
+
+def test_rows_of_parquet_are_encoded(run: Run, tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    table = {"docid": ["x", "y"], "title": ["당뇨병", ""], "body": ["치료", "계약서"]}
+    pq.write_table(pa.table(table), tmp_path / "a.parquet")
+    result = run("--input", tmp_path / "a.parquet", "--field", "title", "--field", "body")
+    expected = json_lines(run("당뇨병 치료", "계약서").stdout)
+    assert [(line["id"], line["indices"]) for line in json_lines(result.stdout)] == [
+        (key, line["indices"]) for key, line in zip(["x", "y"], expected, strict=True)
+    ]
+
+
+def test_ids_of_both_kinds_stay_apart_in_every_format(run: Run, tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "in.jsonl").write_text('{"id": 1, "text": "당뇨병"}\n{"id": "1", "text": "계약서"}\n', encoding="utf-8")
+    for ending in ("jsonl", "jsonl.gz", "parquet", "npz"):
+        assert run("--input", tmp_path / "in.jsonl", "--output", tmp_path / f"out.{ending}").exit_code == 0
+    plain = (tmp_path / "out.jsonl").read_bytes()
+    assert [line["id"] for line in json_lines(plain.decode())] == [1, "1"]
+    assert gzip.decompress((tmp_path / "out.jsonl.gz").read_bytes()) == plain
+    assert pq.read_table(tmp_path / "out.parquet")["id"].to_pylist() == ["1", '"1"']
+    with np.load(tmp_path / "out.npz") as arrays:
+        assert arrays["ids"].tolist() == ["1", '"1"']
+
+
+def test_a_cut_gz_keeps_what_is_before_the_cut(run: Run, tmp_path: Path) -> None:
+    whole = gzip.compress("".join(f"당뇨병 {i}\n" for i in range(1500)).encode(), compresslevel=0)
+    cut = tmp_path / "in.txt.gz"
+    cut.write_bytes(whole[: whole.index("당뇨병 1200\n".encode()) + 4])  # in the middle of line 1,201
+    result = run("--input", cut)
+    assert result.exit_code == 1
+    assert [line["id"] for line in json_lines(result.stdout)] == list(range(1, 1201))
+    assert result.stderr == "error: line 1201: the gz data is cut here (--skip-errors goes on after such lines)\n"
+    out = tmp_path / "out.jsonl"
+    assert run("--input", cut, "--output", out).exit_code == 1
+    assert not out.exists()
+    assert run("--input", cut, "--output", out, "--skip-errors").exit_code == 0
+    assert [line["id"] for line in json_lines(out.read_text())] == list(range(1, 1201))
+    assert "the gz data is cut here" in (tmp_path / "out.jsonl.errors.jsonl").read_text()
 
 
 def test_texts_that_are_cut_are_counted(run: Run, tmp_path: Path) -> None:
@@ -208,7 +250,7 @@ def test_a_changed_input_is_not_resumed(run: Run, stopped: tuple[Path, Path]) ->
     [
         (["--top-k", "5"], "top_k"),
         (["--tokens"], "tokens"),
-        (["--tokens", "--top-k", "5"], "top_k and tokens"),
+        (["--tokens", "--top-k", "5"], "tokens and top_k"),
     ],
 )
 def test_other_options_are_not_resumed(run: Run, stopped: tuple[Path, Path], options: list[str], what: str) -> None:
@@ -373,3 +415,28 @@ def test_a_closed_pipe_ends_quietly(tiny_bundle: Path, text_file: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_how_texts_are_encoded_is_what_encode_takes(run: Run, tiny_bundle: Path) -> None:
+    long = " ".join(LINES)
+    arguments = [
+        "--side",
+        "query",
+        "--max-length",
+        "8",
+        "--split-special-tokens",
+        "--top-k",
+        "9",
+        "--prune",
+        "max_ratio:0.8",
+    ]
+    line = json.loads(run("[SEP] " + long, *arguments).stdout)
+    vector = SparseEncoder.load(tiny_bundle).encode(
+        "[SEP] " + long, side="query", max_length=8, split_special_tokens=True, top_k=9, prune="max_ratio:0.8"
+    )
+    assert dict(zip(line["indices"], line["values"], strict=True)) == pytest.approx(vector.to_dict())
+    assert len(vector) < 9
+    assert run("a", "--max-length", "65").stderr == (
+        "error: max_length is 65; this bundle takes 3 to 64 tokens (spladert export --max-length makes one for longer "
+        "texts)\n"
+    )

@@ -66,7 +66,9 @@ def bundles(tiny_checkpoint: Path, calibration: Path, tmp_path_factory: pytest.T
 
     def make(architecture: str, checkpoint: Path, *precisions: str) -> Path:
         out = folder / architecture
-        return export(checkpoint, out, precisions=precisions, calibration=calibration, top_k=TOP_K, allow_loss=True).path
+        return export(
+            checkpoint, out, precisions=precisions, calibration=calibration, top_k=TOP_K, allow_loss=True
+        ).path
 
     bert = make_checkpoint("bert", folder / "checkpoint")
     return {

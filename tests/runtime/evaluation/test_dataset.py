@@ -31,7 +31,11 @@ def test_qrels_may_be_in_a_folder_and_without_header(dataset: Path) -> None:
         ("corpus.jsonl", '{"_id": "d1"}\n', r"corpus\.jsonl, line 1: needs '_id' and 'text'"),
         ("corpus.jsonl", '{"_id": "d", "text": ""}\n' * 2, r"line 2: the id 'd' is there twice"),
         ("queries.jsonl", "{\n", r"queries\.jsonl, line 1: not valid JSON"),
+        ("corpus.jsonl", "\ufeffa\0", r"corpus\.jsonl, line 1: not valid JSON"),
+        ("corpus.jsonl", "[" * 100_000, r"corpus\.jsonl, line 1: not valid JSON: nested too deeply"),
         ("qrels.tsv", "q1 d2 1\n", r"qrels\.tsv, line 1: needs three columns"),
+        ("qrels.tsv", "q1\td2\t--5\n", r"qrels\.tsv, line 1: needs three columns"),
+        ("qrels.tsv", f"q1\td2\t{'9' * 5000}\n", r"qrels\.tsv, line 1: needs three columns"),
         ("qrels.tsv", "q9\td2\t1\n", r"judges query 'q9', which is not"),
         ("qrels.tsv", "q1\td9\t1\n", r"judges document 'd9', which is not"),
         ("qrels.tsv", "q1\td2\t0\n", r"no relevant document for any query"),
@@ -42,4 +46,10 @@ def test_a_malformed_set_is_refused(dataset: Path, name: str, content: str | Non
     if content is not None:
         (dataset / name).write_text(content, encoding="utf-8")
     with pytest.raises(InputError, match=message):
+        read_dataset(dataset)
+
+
+def test_a_set_of_another_encoding_is_named(dataset: Path) -> None:
+    (dataset / "queries.jsonl").write_text('{"_id": "q1", "text": "당뇨병"}\n', encoding="utf-16")
+    with pytest.raises(InputError, match=r"queries\.jsonl is UTF-16, not UTF-8"):
         read_dataset(dataset)

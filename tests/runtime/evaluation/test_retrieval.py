@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spladert import InputError, SparseEncoder, SparseVectors
+from support.datasets import small_dataset
 from support.vectors import sparse_vectors
 
 pytest.importorskip("ir_measures", reason="needs the evaluate extra: pip install 'spladert[evaluate]'")
@@ -104,15 +103,7 @@ def test_a_bundle_is_evaluated(tiny_bundle: Path, dataset: Path) -> None:
 
 
 def test_a_real_set_scores_as_plain_arithmetic_says(tiny_bundle: Path, shared: Path, tmp_path: Path) -> None:
-    folder = shared / "data" / "tydi_retrieval"
-    small = tmp_path / "small"
-    small.mkdir()
-    shutil.copy(folder / "queries.jsonl", small)
-    documents = (folder / "corpus.jsonl").read_text(encoding="utf-8").splitlines()[:100]
-    (small / "corpus.jsonl").write_text("\n".join(documents), encoding="utf-8")
-    kept = {json.loads(line)["_id"] for line in documents}
-    judgements = (folder / "qrels.tsv").read_text(encoding="utf-8").splitlines()
-    (small / "qrels.tsv").write_text("\n".join(j for j in judgements if j.split("\t")[1] in {*kept, "corpus-id"}))
+    small = small_dataset(shared / "data" / "tydi_retrieval", tmp_path / "small")
     encoder = SparseEncoder.load(tiny_bundle, threads=1)
     scores = evaluate(encoder, small).scores
     data = read_dataset(small)

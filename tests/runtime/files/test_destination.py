@@ -21,7 +21,7 @@ LINE = b'{"id":1,"indices":[5],"values":[2.5]}\n'
 def write(destination: Destination, bad: list[BadRecord] | None = None) -> list[BadRecord]:
     """Write one record, and reject `bad` ones; gives those that were reported."""
     skipped: list[BadRecord] = []
-    job = Job("graph", (), "tokenizer", "cpu", None, destination.format, False)
+    job = Job("graph", (), "tokenizer", "cpu", destination.format, False)
     with destination.open(Vocabulary(100), skipped.append) as sink:
         sink.resume(job)
         sink.write(records_of([1]), sparse_vectors([{5: 2.5}]))

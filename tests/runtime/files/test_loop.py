@@ -12,6 +12,7 @@ from spladert.files import (
     BadRecord,
     ChunkLimits,
     Destination,
+    Encoding,
     Job,
     Record,
     RunOptions,
@@ -130,7 +131,7 @@ def test_an_error_of_the_reading_comes_after_the_texts_before_it(encoder: Sparse
 
 def test_an_error_of_the_model_is_raised(encoder: SparseEncoder) -> None:
     sink = JsonlStream(io.BytesIO(), Vocabulary.of(encoder, tokens=False), print)
-    job = Job.of(encoder, format="jsonl", top_k=10**6)
+    job = Job.of(encoder, format="jsonl", encoding=Encoding(top_k=10**6))
     with pytest.raises(InputError, match="top_k is 1000000"):
         encode_records(encoder, records(3), sink, job, RunOptions())
 

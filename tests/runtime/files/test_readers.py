@@ -276,10 +276,11 @@ def test_parquet_strings_may_be_a_dictionary_or_broken(tmp_path: Path) -> None:
     text = pa.array(["가", "나", "가"]).dictionary_encode()
     assert texts(read_parquet(parquet(tmp_path / "a.parquet", {"text": text}))) == ["가", "나", "가"]
     broken = pa.Array.from_buffers(pa.string(), 2, pa.array([b"ok", b"\xff"]).buffers())
-    good, bad = read_parquet(parquet(tmp_path / "b.parquet", {"text": broken}))
+    good, bad = read_parquet(parquet(tmp_path / "b.parquet", {"text": broken, "other": broken}))
     assert isinstance(good, Record)
+    assert good.fields == {"text": "ok", "other": "ok"}
     assert isinstance(bad, BadRecord)
-    assert "holds a bytes" in bad.error
+    assert "holds a byte string that is not UTF-8 instead of a string" in bad.error
 
 
 @pytest.mark.parametrize(

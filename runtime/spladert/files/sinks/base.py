@@ -18,7 +18,10 @@ class Sink(Protocol):
 
     Attributes:
         checkpoint: the folder that tells the next run where to go on; None if nothing does.
+        report: what there is to say when the job has ended, a sentence each.
     """
+
+    report: tuple[str, ...]
 
     @property
     def checkpoint(self) -> Path | None: ...

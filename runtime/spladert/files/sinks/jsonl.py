@@ -89,6 +89,7 @@ class JsonlStream:
     """JSON lines into a stream, flushed after each chunk; there is nothing to resume."""
 
     checkpoint = None
+    report: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -33,6 +33,7 @@ class SpooledSink(ABC):
     """
 
     spool_files: ClassVar[tuple[str, ...]]
+    report: tuple[str, ...] = ()
 
     def __init__(self, place: Place, vocabulary: Vocabulary, *, rows_per_group: int = ROWS_PER_GROUP) -> None:
         """

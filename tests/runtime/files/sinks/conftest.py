@@ -7,4 +7,4 @@ from spladert.files import Job
 
 @pytest.fixture
 def job() -> Job:
-    return Job("graph", ("weights",), "tokenizer", "cpu", None, "jsonl", False)
+    return Job("graph", ("weights",), "tokenizer", "cpu", "jsonl", False)

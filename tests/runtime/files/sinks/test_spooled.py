@@ -3,11 +3,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from spladert import InputError
-from spladert.files import BadRecord, Job, Progress, Vocabulary
+from spladert.files import BadRecord, Encoding, Job, Progress, Vocabulary
 from spladert.files.place import Place
 from spladert.files.sinks.jsonl import JsonlSink
 from support.vectors import records_of, sparse_vectors
@@ -41,14 +42,22 @@ def test_what_was_written_after_the_last_commit_is_cut_off(tmp_path: Path, job: 
 
 
 @pytest.mark.parametrize(
-    "change", [{"model": "other"}, {"weights": ("other",)}, {"tokenizer": "other"}, {"device": "cuda"}, {"top_k": 5}]
+    ("change", "name"),
+    [
+        ({"model": "other"}, "model"),
+        ({"weights": ("other",)}, "weights"),
+        ({"tokenizer": "other"}, "tokenizer"),
+        ({"device": "cuda"}, "device"),
+        ({"encoding": Encoding(top_k=5)}, "top_k"),
+        ({"encoding": Encoding(split_special_tokens=True)}, "split_special_tokens"),
+    ],
 )
-def test_another_job_does_not_go_on(tmp_path: Path, job: Job, change: dict[str, object]) -> None:
+def test_another_job_does_not_go_on(tmp_path: Path, job: Job, change: dict[str, Any], name: str) -> None:
     one_chunk(tmp_path / "out.jsonl", job)
-    other = dataclasses.replace(job, **change)  # type: ignore[arg-type]
+    other = dataclasses.replace(job, **change)
     with (
         sink_of(tmp_path / "out.jsonl") as sink,
-        pytest.raises(InputError, match=f"an interrupted run with a different {next(iter(change))}: run"),
+        pytest.raises(InputError, match=f"an interrupted run with a different {name}: run"),
     ):
         sink.resume(other)
     with sink_of(tmp_path / "out.jsonl") as sink:

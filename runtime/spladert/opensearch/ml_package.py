@@ -1,0 +1,72 @@
+"""The model inside the cluster, as a target of `spladert package`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import StoreError
+from ..stores import Connection, StoreUrl, parse_store_url
+
+if TYPE_CHECKING:
+    from ..bundle import Bundle
+
+QUESTION = "당뇨병 치료"
+CLOSE = 1e-3  # between the cluster's ONNX Runtime and ours, which sum in another order
+
+
+def package_ml(
+    bundle: Bundle,
+    output: Path,
+    *,
+    connection: Connection,
+    variant: str | None = None,
+    name: str | None = None,
+    register: str | None = None,
+) -> list[str]:
+    """`spladert package --target opensearch-ml`: write the zip, and deploy it in a cluster if one is named.
+
+    Raises:
+        BundleError: the bundle has no such variant, or is not intact.
+        DependencyError: the extra `export` is not installed.
+        StoreError: the cluster refuses, or its model answers otherwise than the bundle.
+    """
+    from spladert_export.package.opensearch_ml import package_for_opensearch
+
+    url = None if register is None else parse_store_url(register, named=False)
+    made = package_for_opensearch(bundle, output, variant=variant, name=name)
+    size = made.path.stat().st_size / 1e6
+    lines = [f"{made.path}: {made.variant}, {size:.1f} MB; its registration is {made.path}.json"]
+    if url is not None:
+        lines.append(_register(bundle, url, connection, made.path, made.registration, made.variant))
+    return lines
+
+
+def _register(
+    bundle: Bundle, url: StoreUrl, connection: Connection, path: Path, registration: dict[str, object], variant: str
+) -> str:
+    """Register and deploy the zip, and ask it what the bundle is asked too.
+
+    Raises:
+        StoreError: the cluster refuses, or its model answers otherwise than the bundle.
+    """
+    from ..encoder import SparseEncoder
+    from ..engine import PlacementRequest
+    from .client import connect, explained
+    from .ml import ask_model, deploy_model, register_model
+
+    client = connect(url, connection)
+    with explained(url):
+        model_id = register_model(client, path, registration)
+        deploy_model(client, model_id)
+        (answer,) = ask_model(client, model_id, [QUESTION])
+    with SparseEncoder.from_bundle(bundle, PlacementRequest("cpu", variant)) as encoder:
+        own = encoder.to_tokens(encoder.encode_document(QUESTION))
+    furthest = max(abs(answer.get(token, 0.0) - own.get(token, 0.0)) for token in {*answer, *own})
+    if furthest > CLOSE:
+        raise StoreError(
+            f"the cluster's model {model_id} is {furthest:.4f} off the bundle in a weight of {QUESTION!r}: "
+            "do not use it; is its ONNX Runtime another one?"
+        )
+    heaviest = ", ".join(f"{token} {weight:.3f}" for token, weight in sorted(answer.items(), key=lambda e: -e[1])[:3])
+    return f"model_id {model_id}: deployed, and answers {QUESTION!r} as the bundle does ({heaviest}, ...)"
