@@ -139,7 +139,7 @@ def make_variant(
         spec: which.
         material: what it is made of.
         judge: measures an encoder over it.
-        attempts: numbers of layers to leave in a wider type, tried in this order until the goal is reached.
+        attempts: numbers of layers to leave in a wider type, the fewest first, to reach the goal with.
         allow_loss: keep a variant that loses too much.
         progress: called with the name of each stage as it begins.
 
@@ -147,31 +147,57 @@ def make_variant(
         VariantRefusedError: it cannot be made, or loses too much and loss is not allowed; nothing of it is left.
         ExportError: what `judge` raises.
     """
-    path = material.folder / f"{spec.name}.onnx"
     progress(f"plan {spec.name}")
     try:
         plan = spec.plan(material)
-        for count in attempts if plan.fallback_order else (0,):
+
+        def attempt(count: int) -> _Attempt:
             keep = plan.fallback_order[:count]
             progress(f"make {spec.name}" + (f", {len(keep)} layers kept wider" if keep else ""))
             draft = plan.build(keep)
             RemoveUnusedNodesPass()(draft.graph)
-            paths = write_graph(draft.graph, path)
+            paths = write_graph(draft.graph, material.folder / f"{spec.name}.onnx")
             variant = _describe(spec, draft)
             progress(f"check {spec.name} against PyTorch")
             with _open(spec, variant, draft, material) as encoder:
                 verdict = judge(encoder)
-            if verdict.loss is None and verdict.report["dot_product_drift"] <= spec.largest_drift:
-                break
-        if verdict.loss is not None and not allow_loss:
+            reached = verdict.loss is None and verdict.report["dot_product_drift"] <= spec.largest_drift
+            return _Attempt(variant, paths, verdict, reached)
+
+        taken = _fewest(attempts if plan.fallback_order else (0,), attempt)
+        if taken.verdict.loss is not None and not allow_loss:
             raise VariantRefusedError(
-                f"the {spec.name} variant {verdict.loss}; calibrate on texts like yours with --calibration, leave this "
-                "variant out, or accept it with --allow-loss"
+                f"the {spec.name} variant {taken.verdict.loss}; calibrate on texts like yours with --calibration, "
+                "leave this variant out, or accept it with --allow-loss"
             )
     except VariantRefusedError:
         remove_files(material.folder, spec.name)
         raise
-    return replace(variant, files=tuple(map(describe_file, paths)), fidelity=verdict.report)
+    return replace(taken.variant, files=tuple(map(describe_file, taken.paths)), fidelity=taken.verdict.report)
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A variant that is written and measured, and whether it reaches its goal."""
+
+    variant: Variant
+    paths: Sequence[Path]
+    verdict: Verdict
+    reaches_goal: bool
+
+
+def _fewest(counts: Sequence[int], attempt: Callable[[int], _Attempt]) -> _Attempt:
+    """The attempt with the fewest layers kept that reaches the goal, the one with the most where none does.
+
+    The most are tried third: where they do not reach it, those between are not tried, for they would not either. What
+    is given is the last attempt that was made, so that its files are there.
+    """
+    most = counts[-1]
+    for count in dict.fromkeys((*counts[:2], most, *counts[2:])):
+        found = attempt(count)
+        if found.reaches_goal != (count == most):
+            return found
+    return found if count == most else attempt(most)
 
 
 def remove_files(folder: Path, name: str) -> None:

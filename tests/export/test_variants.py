@@ -88,7 +88,7 @@ class TestMaker:
                 tried.append(len(keep))
                 return Draft(material.fp32.clone(), {"kept": list(keep)})
 
-            return Plan(build, ("first", "second", "third"))
+            return Plan(build, tuple(f"layer {number}" for number in range(9)))
 
         def judge(encoder: SparseEncoder) -> Verdict:
             assert encoder.encode("혈당")
@@ -110,17 +110,35 @@ class TestMaker:
         for file in variant.files:
             assert (work.folder / file.name).stat().st_size == file.bytes
 
-    def test_layers_are_left_precise_until_it_reaches_its_goal(self, work: Material) -> None:
+    @pytest.mark.parametrize(
+        ("reached_from", "kept", "tried"),
+        [
+            (0, 0, [0]),
+            (1, 1, [0, 1]),
+            (2, 2, [0, 1, 8, 2]),
+            (3, 4, [0, 1, 8, 2, 4]),
+            (5, 8, [0, 1, 8, 2, 4, 8]),  # written last, so that its files are the variant's
+            (9, 8, [0, 1, 8]),  # where the most do not reach the goal, fewer do not either
+        ],
+    )
+    def test_as_few_layers_are_left_precise_as_reach_the_goal(
+        self, work: Material, reached_from: int, kept: int, tried: list[int]
+    ) -> None:
+        drifts = {count: 0.05 if count >= reached_from else 0.5 for count in range(9)}
         stages: list[str] = []
-        variant, tried = self.make(work, {0: 0.5, 1: 0.05}, progress=stages.append)
-        assert tried == [0, 1]
-        assert variant.settings["kept"] == ["first"]
-        assert "make cpu-new, 1 layers kept wider" in stages
+        variant, found = self.make(work, drifts, attempts=(0, 1, 2, 4, 8), progress=stages.append)
+        assert found == tried
+        assert variant.settings["kept"] == [f"layer {number}" for number in range(kept)]
+        assert variant.fidelity == {"dot_product_drift": drifts[kept]}
+        assert [stage for stage in stages if stage.startswith("make")][-1] == (
+            f"make cpu-new, {kept} layers kept wider" if kept else "make cpu-new"
+        )
 
-    def test_the_last_attempt_is_taken_where_none_does(self, work: Material) -> None:
-        variant, tried = self.make(work, {0: 0.5, 1: 0.4, 3: 0.3})
-        assert tried == [0, 1, 3]
-        assert variant.settings["kept"] == ["first", "second", "third"]
+    @pytest.mark.parametrize("attempts", [(0,), (0, 3), (0, 1, 3)])
+    def test_the_last_attempt_is_taken_where_none_does(self, work: Material, attempts: tuple[int, ...]) -> None:
+        variant, tried = self.make(work, dict.fromkeys(attempts, 0.5), attempts=attempts)
+        assert tried == list(attempts)
+        assert len(variant.settings["kept"]) == attempts[-1]
 
     def test_a_loss_refuses_it_and_leaves_no_file(self, work: Material) -> None:
         reason, tried = self.make(work, {0: 0.0, 1: 0.0, 3: 0.0}, loss="forgets everything")

@@ -22,7 +22,7 @@ class Limits:
         weight_error: of fp32's weights, the largest difference from PyTorch's; more is wrong, not rounded.
         top10_overlap: of the 10 heaviest entries, the share that a variant must have in common with PyTorch.
         ndcg_kept: of the fp32 variant's nDCG@10, where a retrieval set is given, the share that a variant must keep.
-        attempts: numbers of layers that are left precise, until a variant reaches its goal.
+        attempts: numbers of layers that are left precise for a variant to reach its goal, the fewest first.
     """
 
     weight_error: float = 1e-4

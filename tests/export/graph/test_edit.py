@@ -23,7 +23,7 @@ def model() -> ir.Model:
     """y = relu(x @ w) and z = x @ w by two products that share w."""
     x = ir.Value(name="x")
     describe(x, "x", ir.DataType.FLOAT, ir.Shape([2, 2]))
-    graph = ir.Graph([x], [], nodes=[], opset_imports={"": 21})
+    graph = ir.Graph([x], [], nodes=[], opset_imports={"": 21}, name="two products")
     weight = initializer(graph, "w", WEIGHT)
     first, second = ir.node("MatMul", [x, weight]), ir.node("MatMul", [x, weight])
     relu = ir.node("Relu", first.outputs)
