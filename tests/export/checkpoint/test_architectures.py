@@ -38,8 +38,8 @@ def test_parity(kind: str, tmp_path: Path) -> None:
     try:
         bundle = export(checkpoint, tmp_path / "bundle", max_length=MAX_LENGTH, top_k=10_000)
     except ExportError as error:  # of a type that came with a later transformers
-        assert KINDS[kind].status == "untried"
-        assert "\n" not in str(error)
+        if KINDS[kind].status == "proven" or "\n" in str(error):
+            raise
         return
     card = Card(checkpoint)
     with SparseEncoder.load(bundle) as encoder:
