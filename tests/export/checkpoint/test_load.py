@@ -160,6 +160,22 @@ def test_padding_that_changes_a_text_is_noticed_whatever_the_type(kind: str, tmp
         refuse_behaviour("it", make_model(kind, 200))
 
 
+def test_a_type_that_cannot_be_traced_ends_in_one_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    """A type that no list knows, and that PyTorch's exporter fails on with a dump of its graph."""
+    from spladert_export.graph.trace import trace
+    from support.architectures import make_model
+
+    model = make_model("longformer", 200)
+    capfd.readouterr()
+    with pytest.raises(
+        ExportError, match="LongformerForMaskedLM cannot be exported: PyTorch's exporter does not"
+    ) as info:
+        trace(model, max_length=16, top_k=5)
+    assert "\n" not in str(info.value)
+    assert len(str(info.value)) < 500
+    assert "def forward" not in "".join(capfd.readouterr())
+
+
 def test_supported_names_every_type_once() -> None:
     known = supported()
     assert not PROVEN & set(REFUSED)

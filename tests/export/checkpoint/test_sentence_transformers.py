@@ -266,9 +266,10 @@ def test_modules_that_are_not_supported(modules: Any, message: str, folder: Path
 
 
 def route(folder: Path, query: list[str], document: list[str], **parameters: Any) -> None:
-    """Make the folder's model a Router over it."""
+    """Make the folder's model a Router over it; a module without a name is the transformer in the folder itself."""
     write_modules(folder, ("Router", ""))
-    types = {key: CLASSES.get(key.split("_")[-1], f"somewhere.{key.split('_')[-1]}") for key in (*query, *document)}
+    kinds = {key: key.split("_")[-1] or "MLMTransformer" for key in (*query, *document)}
+    types = {key: CLASSES.get(kind, f"somewhere.{kind}") for key, kind in kinds.items()}
     structure = {"query": query, "document": document}
     write_json(folder / "router_config.json", {"types": types, "structure": structure, "parameters": parameters})
 
@@ -341,11 +342,10 @@ def test_tables_of_query_weights_that_are_refused(weights: Any, message: str, fo
 
 
 def test_queries_cut_by_another_tokenizer_are_refused(folder: Path) -> None:
-    route(folder, ["query_SparseStaticEmbedding"], ["MLMTransformer", "1_SpladePooling"])
+    route(folder, ["query_SparseStaticEmbedding"], ["", "1_SpladePooling"])
     static = folder / "query_SparseStaticEmbedding"
     write_json(static / "config.json", {"frozen": True, "path": "idf.json"})
     write_json(folder / "idf.json", {"a": 0.5})
-    shutil.copytree(folder, folder / "MLMTransformer", ignore=shutil.ignore_patterns("MLM*", "query*"))
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copyfile(folder / name, static / name)
     assert load_checkpoint(str(folder)).query_weights is not None
@@ -355,7 +355,7 @@ def test_queries_cut_by_another_tokenizer_are_refused(folder: Path) -> None:
     change(static / "config.json", path="owner/other")
     with pytest.raises(ExportError, match="has path 'owner/other'; give a JSON file of the checkpoint"):
         load_checkpoint(str(folder))
-    route(folder, ["query_SparseStaticEmbedding"], ["MLMTransformer", "1_SpladePooling"], default_route="query")
+    route(folder, ["query_SparseStaticEmbedding"], ["", "1_SpladePooling"], default_route="query")
     with pytest.raises(ExportError, match="has default_route 'query'; supported are document"):
         load_checkpoint(str(folder))
 
