@@ -15,7 +15,9 @@ from support.opensearch_node import client_of, running_node
 
 @pytest.fixture(scope="session")
 def launcher(shared: Path) -> Path:
-    """What starts a node of one's own."""
+    """What starts a node of one's own; a node takes a minute and half a gigabyte, so it is asked for."""
+    if not os.environ.get("SPLADERT_OPENSEARCH"):
+        pytest.skip("starts a node: set SPLADERT_OPENSEARCH=1, or SPLADERT_OPENSEARCH_URL to one that runs")
     path = shared / "opensearch" / "opensearch"
     if not path.is_file():
         pytest.skip(f"no OpenSearch at {path}; set SPLADERT_SHARED to the folder that has it")
@@ -24,7 +26,7 @@ def launcher(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def address(request: pytest.FixtureRequest) -> Iterator[str]:
-    """`host:port` of one node for all tests: SPLADERT_OPENSEARCH_URL, else one that is started here."""
+    """`host:port` of one node for all tests: SPLADERT_OPENSEARCH_URL, or one started by SPLADERT_OPENSEARCH=1."""
     if url := os.environ.get("SPLADERT_OPENSEARCH_URL"):
         yield urlsplit(url).netloc or url
         return

@@ -99,7 +99,5 @@ def test_named_providers_are_onnx_runtimes() -> None:
     with SparseEncoder.load(providers=["CPUExecutionProvider"]) as encoder:
         assert encoder.engine.runs_on == "ONNX Runtime"
         assert encoder.providers == ("CPUExecutionProvider",)
-    with pytest.raises(
-        InputError, match="isa is 'avx2', of the compiled engine, and the provider CPU"
-    ):
+    with pytest.raises(InputError, match="isa is 'avx2', of the compiled engine, and the provider CPU"):
         SparseEncoder.load(providers=["CPUExecutionProvider"], isa="avx2")
