@@ -8,7 +8,7 @@ import tomllib
 
 from .paths import ROOT
 
-EXTRAS = ("cpu", "parquet", "scipy", "evaluate")
+EXTRAS = ("cpu", "parquet", "zstd", "evaluate", "bench", "opensearch", "serve")
 
 
 def lowest_versions() -> list[str]:
@@ -17,10 +17,10 @@ def lowest_versions() -> list[str]:
     wanted = [*project["dependencies"], *(line for extra in EXTRAS for line in project["optional-dependencies"][extra])]
     found = []
     for line in dict.fromkeys(wanted):
-        match = re.fullmatch(r"([\w.-]+)>=([\d.]+)", line)
+        match = re.fullmatch(r"([\w.-]+)>=([\d.]+)(;.*)?", line)
         if match is None:
             raise ValueError(f"{line!r} declares no lowest version")
-        found.append(f"{match[1]}=={match[2]}")
+        found.append(f"{match[1]}=={match[2]}{match[3] or ''}")
     return found
 
 

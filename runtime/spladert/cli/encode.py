@@ -217,9 +217,12 @@ def _report(summary: Summary, seconds: float, encoder: SparseEncoder, skipped: P
 @contextmanager
 def _progress(source: InputFile) -> Iterator[Callable[[int, int], None]]:
     """A bar over the bytes of the input, on standard error and only if that is a terminal."""
+    console = stderr_console()
+    if not console.is_terminal:  # older rich writes an empty line even where its bar is switched off
+        yield lambda records, position: None
+        return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    console = stderr_console()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -227,6 +230,6 @@ def _progress(source: InputFile) -> Iterator[Callable[[int, int], None]]:
         TextColumn("{task.fields[texts]:,} texts"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(source.name, total=source.size, texts=0)
         yield lambda records, position: bar.update(task, completed=position, texts=records)
