@@ -101,7 +101,8 @@ def test_every_piece_of_the_vocabulary_is_read_as_before() -> None:
 KOREAN_AND_ALL_ELSE = st.one_of(
     st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3),
     st.sampled_from(sorted({letter for piece in shipped().get_vocab() for letter in piece} - {ONLY_IN_LONGER_PIECES})),
-    st.characters(exclude_characters=ONLY_IN_LONGER_PIECES),
+    # The library's normalizer takes no lone surrogates; the runtime replaces them before it (tests/runtime/tokenizer).
+    st.characters(exclude_categories=["Cs"], exclude_characters=ONLY_IN_LONGER_PIECES),
 )
 
 
