@@ -1,0 +1,128 @@
+"""The record of a job in its output: what it is, cut into which parts, and a file for each part that is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from ..bundle import Bundle
+from ..errors import InputError
+from ..files import Encoding, Fields
+from .parts import Part
+from .place import Place
+from .report import PartReport
+
+RECORD = "_spladert"  # names that begin with _ are no data to Spark, Arrow and Ray
+ERRORS = "_errors"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a job reads and writes; both as `Place` takes them.
+
+    Attributes:
+        source: the input's file or folder.
+        output: the folder of the vectors, or, where they go to a store, of the record alone.
+        store: URL of a store that takes the vectors instead.
+    """
+
+    source: str
+    output: str
+    store: str | None = None
+
+
+@dataclass(frozen=True)
+class ClusterJob:
+    """What decides the output; only the same job goes on where an interrupted run stopped.
+
+    Attributes:
+        places: where it reads and writes.
+        bundle, revision: the model, by a folder or hub id that every worker can open.
+        device, variant: what to run it with; None is the best.
+        format: "parquet" or "jsonl".
+        text: names of the text's columns.
+        id: name of the id's column, for a store.
+        encoding: how texts are encoded.
+        schema: the columns of JSON lines that become parquet, as Arrow's serialized schema in hexadecimal.
+    """
+
+    places: Places
+    bundle: str | None = None
+    revision: str | None = None
+    device: str = "auto"
+    variant: str | None = None
+    format: Literal["parquet", "jsonl"] = "parquet"
+    text: tuple[str, ...] = ("text",)
+    id: str | None = None
+    encoding: Encoding = field(default_factory=Encoding)
+    schema: str | None = None
+
+    @property
+    def fields(self) -> Fields:
+        return Fields(self.text, self.id)
+
+    @property
+    def source(self) -> Place:
+        return Place.of(self.places.source)
+
+    @property
+    def output(self) -> Place:
+        return Place.of(self.places.output)
+
+    def facts(self, bundle: Bundle, parts: list[Part]) -> dict[str, Any]:
+        """The job as JSON, the model and the parts by their hashes."""
+        manifest = bundle.manifest
+        model = [manifest.tokenizer.sha256, *(file.sha256 for variant in manifest.variants for file in variant.files)]
+        facts = json.loads(json.dumps(asdict(self)))
+        return {**facts, "model": _hash(model), "cut": _hash([asdict(part) for part in parts]), "parts": len(parts)}
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def begin(job: ClusterJob, bundle: Bundle, parts: list[Part], *, overwrite: bool = False) -> None:
+    """Record what the job is, or check that what an interrupted run left is the same.
+
+    Raises:
+        InputError: the output holds something else.
+    """
+    output, facts = job.output, job.facts(bundle, parts)
+    if overwrite:
+        output.delete()
+    record = output / RECORD / "job.json"
+    left = record.read_json()
+    if left is None:
+        if output.below():
+            raise InputError(f"{output} holds something already: --overwrite replaces it, or take another folder")
+        record.write_json(facts)
+        return
+    if differ := [name for name in facts if left.get(name) != facts[name]]:
+        raise InputError(
+            f"{output} was begun with another {', '.join(differ)}: give the same again to finish it, "
+            "or --overwrite to start over"
+        )
+
+
+def _done_file(job: ClusterJob, part: int) -> Place:
+    return job.output / RECORD / "parts" / f"{part:06}.json"
+
+
+def record_done(job: ClusterJob, report: PartReport) -> None:
+    """A part's data is written: say so, in one file that is there or not."""
+    _done_file(job, report.part).write_json(asdict(report))
+
+
+def report_of(job: ClusterJob, parts: list[Part]) -> list[PartReport]:
+    """The reports of the parts that are done."""
+    there = {path.rpartition("/")[2] for path, _ in (job.output / RECORD / "parts").below()}
+    names = [part.number for part in parts if f"{part.number:06}.json" in there]
+    return [PartReport(**_done_file(job, number).read_json()) for number in names]
+
+
+def pending(parts: list[Part], done: list[PartReport]) -> list[Part]:
+    """The parts that are not done."""
+    numbers = {report.part for report in done}
+    return [part for part in parts if part.number not in numbers]

@@ -1,0 +1,273 @@
+"""Encoding one part: from its rows to a file of the output, or to a store; whole, or to be done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from ..files import Job, Record, RunOptions, encode_records
+from ..files.ahead import Ahead
+from ..files.parquet import require_pyarrow
+from ..files.records import BadRecord, UnreadableError
+from ..stores import Connection, Load, open_sink, parse_store_url
+from .columns import INDICES, VALUES, Texts, run, tokenize, vector_columns
+from .job import ERRORS, ClusterJob, record_done
+from .parts import Part
+from .report import PartReport
+from .rows import line_objects, parquet_batches, typed_batches
+
+if TYPE_CHECKING:
+    from ..encoder import SparseEncoder
+    from ..tokenizer import TokenizedTexts
+    from ..vectors import SparseVectors
+
+
+def encode_part(
+    encoder: SparseEncoder, job: ClusterJob, part: Part, *, batch_size: int = 32, connection: Connection | None = None
+) -> PartReport:
+    """Encode a part, and record that it is done. Done twice, it writes the same in the same place.
+
+    Raises:
+        InputError: the input or the output cannot be read or written; rows that cannot be encoded are no error, they
+            go beside the output.
+        StoreError: the store refuses as a whole, or does not answer.
+    """
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="spladert-part-") as folder:
+        with _Rejected(Path(folder) / "rejected.jsonl", part) as rejected:
+            if job.places.store is None:
+                counts = _to_file(encoder, job, part, Path(folder), rejected, batch_size)
+            else:
+                counts = _to_store(encoder, job, part, Path(folder), rejected, connection or Connection())
+        rejected.keep(job)
+    report = PartReport(
+        part=part.number,
+        rows=counts.rows,
+        tokens=counts.tokens,
+        truncated=counts.truncated,
+        rejected=rejected.count + counts.rejected,
+        seconds=time.perf_counter() - started,
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        engine=f"{encoder.variant.name}, {encoder.engine.runs_on}",
+    )
+    record_done(job, report)
+    return report
+
+
+@dataclass
+class _Counts:
+    rows: int = 0
+    tokens: int = 0
+    truncated: int = 0
+    rejected: int = 0
+
+
+class _Rejected:
+    """Rows that cannot be encoded, with the reason: lines of JSON beside the output."""
+
+    def __init__(self, path: Path, part: Part) -> None:
+        self._path, self._part = path, part
+        self.count = 0
+
+    def __enter__(self) -> _Rejected:
+        self._file: IO[bytes] = self._path.open("wb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __call__(self, line: int, error: str, raw: str) -> None:
+        """`line` counts from the part's beginning, which `start` gives (row groups of parquet, bytes of others)."""
+        self.count += 1
+        value = {"file": self._part.path, "start": self._part.start, "line": line, "error": error, "raw": raw}
+        self._file.write(json.dumps(value).encode("ascii") + b"\n")
+
+    def keep(self, job: ClusterJob) -> None:
+        if self.count:
+            (job.output / ERRORS / f"{self._part.name}.jsonl").take(self._path)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Rows in the order of the part, those that have a text."""
+
+    rows: Any  # a record batch, or a list of objects
+    texts: list[str]
+
+
+def _to_file(
+    encoder: SparseEncoder, job: ClusterJob, part: Part, folder: Path, rejected: _Rejected, batch_size: int
+) -> _Counts:
+    made = _JsonlFile(folder / "part.jsonl") if job.format == "jsonl" else _ParquetFile(folder / "part.parquet")
+    counts = _Counts()
+
+    def tokenized() -> Iterator[tuple[_Block, TokenizedTexts]]:
+        for block in _blocks(job, part, rejected):
+            yield block, tokenize(encoder, block.texts, job.encoding)
+
+    ahead = Ahead(tokenized())  # tokenizing overlaps the model
+    ahead.start()
+    try:
+        for block, tokens in ahead:
+            vectors = run(encoder, tokens, job.encoding, batch_size)
+            made.write(block.rows, vectors)
+            counts.rows += len(block.texts)
+            counts.tokens += sum(map(len, tokens.input_ids))
+            counts.truncated += vectors.truncated
+    finally:
+        ahead.stop()
+        made.close()
+    if made.path.exists():
+        target = (
+            job.output / f"{part.folder}/{part.name}.{job.format}"
+            if part.folder
+            else (job.output / f"{part.name}.{job.format}")
+        )
+        target.take(made.path)
+    return counts
+
+
+def _blocks(job: ClusterJob, part: Part, rejected: _Rejected) -> Iterator[_Block]:
+    source = job.source
+    if part.kind == "parquet":
+        yield from _parquet_blocks(job, parquet_batches(source, part), rejected)
+        return
+    objects = line_objects(source, part, rejected)
+    if job.format == "jsonl":
+        yield from _object_blocks(job, objects, rejected)
+        return
+    pa = require_pyarrow()
+    assert job.schema is not None
+    schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(job.schema)))
+    yield from _parquet_blocks(job, typed_batches(objects, schema, rejected), rejected)
+
+
+def _parquet_blocks(job: ClusterJob, batches: Iterator[Any], rejected: _Rejected) -> Iterator[_Block]:
+    first = 1
+    for batch in batches:
+        found = Texts.of(batch, job.fields)
+        for position, why in found.bad:
+            rejected(first + position, why, json.dumps(batch.slice(position, 1).to_pydict(), default=repr))
+        first += batch.num_rows
+        rows = batch if not found.bad else batch.take(require_pyarrow().array(found.good))
+        if job.format == "jsonl":
+            rows = rows.to_pylist()
+        yield _Block(rows, found.texts)
+
+
+def _object_blocks(
+    job: ClusterJob, objects: Iterator[tuple[int, dict[str, Any]]], rejected: _Rejected
+) -> Iterator[_Block]:
+    rows: list[dict[str, Any]] = []
+    texts: list[str] = []
+    size = 0
+    for line, row in objects:
+        try:
+            if taken := [name for name in (INDICES, VALUES) if name in row]:
+                raise UnreadableError(f"it has a field {taken[0]!r} already, which the vector's would replace")
+            text = job.fields.record(line, row, 0).text
+        except UnreadableError as error:
+            rejected(line, str(error), json.dumps(row))
+            continue
+        rows.append(row)
+        texts.append(text)
+        size += len(text)
+        if len(rows) == BLOCK_ROWS or size >= BLOCK_CHARACTERS:
+            yield _Block(rows, texts)
+            rows, texts, size = [], [], 0
+    if rows:
+        yield _Block(rows, texts)
+
+
+BLOCK_ROWS, BLOCK_CHARACTERS = 1024, 2**22
+
+
+class _ParquetFile:
+    """The rows' columns, with those of the vectors."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer: Any = None
+
+    def write(self, rows: Any, vectors: SparseVectors) -> None:
+        pa = require_pyarrow()
+        indices, values = vector_columns(vectors)
+        table = pa.Table.from_batches([rows]).append_column(INDICES, indices).append_column(VALUES, values)
+        if self._writer is None:
+            self._writer = pa.parquet.ParquetWriter(self.path, table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+class _JsonlFile:
+    """The rows' objects, with `indices` and `values`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("wb")
+
+    def write(self, rows: Sequence[Mapping[str, Any]], vectors: SparseVectors) -> None:
+        for row, vector in zip(rows, vectors, strict=True):
+            whole = {**row, INDICES: vector.indices.tolist(), VALUES: list(map(float, vector.values.astype(str)))}
+            text = json.dumps(whole, ensure_ascii=False, default=str)
+            self._file.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _to_store(
+    encoder: SparseEncoder, job: ClusterJob, part: Part, folder: Path, rejected: _Rejected, connection: Connection
+) -> _Counts:
+    """Through the store's own sink. Where it stopped in the middle is not kept: ids put each document in its place."""
+    assert job.places.store is not None
+    store = parse_store_url(job.places.store)
+    load = Load(f"{part.path}:{part.start}-{part.stop}", folder / "state")
+    counts = _Counts()
+
+    def seen() -> Iterator[Record | BadRecord]:
+        for record in _records(job, part, rejected):
+            counts.rows += 1
+            yield record
+
+    with open_sink(store, connection, encoder, load) as sink:
+        kind = Job.of(encoder, format=store.scheme, encoding=job.encoding)
+        summary = encode_records(encoder, seen(), sink, kind, RunOptions(skip_errors=True))
+    counts.truncated = summary.truncated
+    for left in sorted((folder / "state").glob("*.jsonl")):
+        kept = left.name.rpartition(".")[0].rpartition(".")[2]  # "refused" of NAME.refused.jsonl
+        refused = sum(1 for _ in left.open("rb"))
+        counts.rejected += refused
+        counts.rows -= refused
+        (job.output / ERRORS / f"{part.name}.{kept}.jsonl").take(left)
+    return counts
+
+
+def _records(job: ClusterJob, part: Part, rejected: _Rejected) -> Iterator[Record]:
+    for line, row in _rows(job, part, rejected):
+        whole = {**part.partition, **row}
+        try:
+            yield job.fields.record(line, whole, len(str(row)))
+        except UnreadableError as error:
+            rejected(line, str(error), json.dumps(row, default=repr))
+
+
+def _rows(job: ClusterJob, part: Part, reject: Callable[[int, str, str], None]) -> Iterator[tuple[int, dict[str, Any]]]:
+    if part.kind != "parquet":
+        yield from line_objects(job.source, part, reject)
+        return
+    line = 0
+    for batch in parquet_batches(job.source, part):
+        for row in batch.to_pylist():
+            line += 1
+            yield line, row

@@ -1,0 +1,229 @@
+"""Ray: `SparseEncode` for `Dataset.map_batches`, and a whole corpus with a record of its parts (`encode_corpus`).
+
+Ray counts cores and does not say which, and every engine takes all that it sees: several on one machine would wait
+for each other. So an actor takes as many cores as Ray reserved for it, keeps to them (`Cores`), and its threads do not
+spin.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from ..bundle import open_bundle
+from ..cluster import (
+    ClusterJob,
+    ClusterReport,
+    Part,
+    PartReport,
+    begin,
+    encode_part,
+    find_parts,
+    pending,
+    report_of,
+    summarize,
+)
+from ..cluster.columns import encoded_columns
+from ..cluster.cores import Cores
+from ..cluster.job import RECORD
+from ..cluster.rows import with_schema
+from ..encoder import SparseEncoder
+from ..errors import DependencyError, SpladertError
+from ..files import Encoding, Fields
+from ..pruning import Pruning
+from ..stores import Connection
+from ..tokenizer import Side
+
+PART_BYTES = 64 * 2**20
+RETRIES = 3  # of a part whose worker died; one that kills every worker must end the job
+
+
+class SparseEncode:
+    """A batch of rows in, the same with columns `indices` and `values` out, for `Dataset.map_batches`.
+
+        dataset.map_batches(
+            SparseEncode, fn_constructor_kwargs={"text": "body"}, batch_format="pyarrow", num_cpus=2, concurrency=4
+        )
+
+    A row whose text cannot be encoded (null, no string, not valid Unicode) has null in both, and the reason in the
+    column `error`, null elsewhere. As many threads as Ray reserved cores (`num_cpus`), on cores of their own.
+    """
+
+    def __init__(
+        self,
+        bundle: str | None = None,
+        *,
+        text: str | tuple[str, ...] = "text",
+        side: Side | None = "document",
+        revision: str | None = None,
+        variant: str | None = None,
+        batch_size: int = 32,
+        top_k: int | None = None,
+        prune: str | None = None,
+        max_length: int | None = None,
+    ) -> None:
+        """
+        Args:
+            bundle, revision, variant: as for `SparseEncoder.load`; every node must be able to open it.
+            text: the text's column, or several, joined by a space.
+            side, batch_size, top_k, prune, max_length: as for `SparseEncoder.encode`.
+
+        Raises:
+            BundleError, DeviceError, DependencyError, InputError: as `SparseEncoder.load`.
+        """
+        self._fields = Fields((text,) if isinstance(text, str) else tuple(text))
+        self._how = Encoding(side, top_k, None if prune is None else Pruning.parse(prune), max_length)
+        self._batch_size = batch_size
+        self._encoder, self._cores = _encoder(bundle, revision, variant)
+
+    def __call__(self, batch: Any) -> Any:
+        """
+        Args:
+            batch: a pyarrow.Table.
+
+        Raises:
+            InputError: the text's column is missing, or one of those that are made is there already.
+        """
+        for name, column in encoded_columns(self._encoder, batch, self._fields, self._how, self._batch_size).items():
+            batch = batch.append_column(name, column)
+        return batch
+
+
+def encode_corpus(
+    job: ClusterJob,
+    *,
+    workers: int | None = None,
+    threads: int = 1,
+    part_bytes: int = PART_BYTES,
+    kind: str | None = None,
+    batch_size: int = 32,
+    connection: Connection | None = None,
+    overwrite: bool = False,
+    advance: Callable[[int, int, int], None] = lambda done, parts, rows: None,
+) -> ClusterReport:
+    """Encode a corpus on the Ray cluster that RAY_ADDRESS names, or on this machine.
+
+    After a stop of any kind the same call goes on: parts that are recorded as done are not done again.
+
+    Args:
+        job: what to encode, and where to.
+        workers: actors; None is as many as the cluster's cores (GPUs, for a GPU) hold.
+        threads: cores of an actor.
+        part_bytes: about as many bytes of the input make a part.
+        kind: of the input's files, where their endings do not say.
+        batch_size: the most texts of a batch.
+        connection: how a store is reached.
+        overwrite: delete what the output holds first.
+        advance: called with parts done, parts in all, and rows done, after each part.
+
+    Raises:
+        InputError: the input or the output cannot be read or written, or the output is another job's.
+        DependencyError: ray or pyarrow is not installed.
+        SpladertError: a worker failed, and why.
+    """
+    ray = require_ray()
+    bundle = open_bundle(job.bundle, revision=job.revision)
+    parts = find_parts(job.source, part_bytes, kind=kind)
+    job = with_schema(job, parts)
+    begin(job, bundle, parts, overwrite=overwrite)
+    done = report_of(job, parts)
+    left = pending(parts, done)
+    now: list[PartReport] = []
+    if left:
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        gpu = job.device in ("cuda", "tensorrt")
+        for report in _run(ray, job, left, workers, threads, gpu, batch_size, connection):
+            now.append(report)
+            advance(len(done) + len(now), len(parts), sum(part.rows for part in (*done, *now)))
+    whole = summarize([*done, *now], now)
+    (job.output / RECORD / "report.json").write_json(asdict(whole))
+    return whole
+
+
+def _run(
+    ray: Any,
+    job: ClusterJob,
+    parts: list[Part],
+    workers: int | None,
+    threads: int,
+    gpu: bool,
+    batch_size: int,
+    connection: Connection | None,
+) -> Iterator[PartReport]:
+    """The parts through a pool of actors. A part is a row of a dataset; only its description and report move."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    resources = ray.cluster_resources()
+    room = int(resources.get("GPU", 0)) if gpu else int(resources.get("CPU", 1)) // threads
+    count = max(min(workers or room, len(parts)), 1)
+    dataset = ray.data.from_items([{"part": asdict(part)} for part in parts], override_num_blocks=len(parts))
+    reports = dataset.map_batches(
+        _PartWorker,
+        fn_constructor_kwargs={"job": job, "batch_size": batch_size, "connection": connection},
+        batch_size=1,
+        num_cpus=threads,
+        num_gpus=1 if gpu else None,
+        concurrency=count,
+        max_restarts=-1,
+        max_task_retries=RETRIES,
+    )
+    for row in reports.iter_rows():
+        if row["error"] is not None:
+            raise SpladertError(f"part {row['number']} ({row['path']}): {row['error']}")
+        yield PartReport(**row["report"])
+
+
+class _PartWorker:
+    """An actor: loads the bundle once, and encodes a part a call."""
+
+    def __init__(self, job: ClusterJob, batch_size: int, connection: Connection | None) -> None:
+        self._job, self._batch_size, self._connection = job, batch_size, connection
+        self._encoder, self._cores = _encoder(job.bundle, job.revision, job.variant, job.device)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        part = Part(**batch["part"][0])
+        report, error = None, None
+        try:
+            done = encode_part(self._encoder, self._job, part, batch_size=self._batch_size, connection=self._connection)
+            report = asdict(done)
+        except SpladertError as failure:  # to be said in one line, not as a trace of the cluster's
+            error = str(failure)
+        return {"number": [part.number], "path": [part.path], "report": [report], "error": [error]}
+
+
+def _encoder(
+    bundle: str | None, revision: str | None, variant: str | None, device: str = "auto"
+) -> tuple[SparseEncoder, Cores | None]:
+    """The encoder of an actor, on cores of its own where Ray reserved whole ones."""
+    ray = require_ray()
+    assigned = ray.get_runtime_context().get_assigned_resources() if ray.is_initialized() else {}
+    reserved = int(assigned.get("CPU", 0))
+    cores = Cores(reserved) if reserved else None
+    loaded = SparseEncoder.load(
+        bundle,
+        revision=revision,
+        variant=variant,
+        device=device,  # type: ignore[arg-type]  # of the command line, checked by `load`
+        threads=max(reserved, 1),
+        spin=False,
+    )
+    return loaded, cores
+
+
+def require_ray() -> Any:
+    """The ray module.
+
+    Raises:
+        DependencyError: it is not installed, or its data part is not.
+    """
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise DependencyError(f"ray is missing ({error}): pip install 'spladert[ray]'") from error
+    return ray
