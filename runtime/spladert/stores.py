@@ -45,6 +45,7 @@ STORES: dict[str, Store] = {
         searcher="spladert.opensearch.search:open_opensearch_searcher",
     ),
 }
+FOLDER_SEARCHER = "spladert.index:open_index_searcher"
 
 
 @dataclass(frozen=True)
@@ -183,14 +184,18 @@ class Hit:
     Attributes:
         id: its own.
         score: the store's.
-        text: its text, "" where the store does not keep it.
+        text: its text, "" where the store does not keep it; of a document in passages the best passage's.
         matches: the tokens that made the score of the vectors, the one that adds most first.
+        fields: its other fields.
+        passage: which part of a document it is, {"document", "number", "begin", "end"}; None for a whole one.
     """
 
     id: str
     score: float
     text: str
     matches: tuple[Match, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    passage: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -215,8 +220,23 @@ class Searcher(Protocol):
     def model(self) -> tuple[str | None, str | None]:
         """(bundle, revision) that open what made the vectors; (None, None) is the one that comes with spladert."""
 
-    def search(self, encoder: SparseEncoder, question: str, *, top: int = 10, hybrid: bool = False) -> Answer:
-        """The best documents for a question.
+    def search(
+        self,
+        encoder: SparseEncoder,
+        question: str,
+        *,
+        top: int = 10,
+        hybrid: bool = False,
+        filters: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """The best documents for a question; of a document in passages its best one.
+
+        Args:
+            encoder: over the bundle that made the vectors; another variant of it may ask.
+            question: any text.
+            top: hits wanted, at most.
+            hybrid: blend with BM25 over the text.
+            filters: only documents whose fields have these values, numbers and booleans too written as text.
 
         Raises:
             InputError: the question is empty or has no known token, or the encoder is not the index's model.
@@ -246,9 +266,16 @@ def open_sink(
     return opened
 
 
-def open_searcher(url: StoreUrl, connection: Connection) -> AbstractContextManager[Searcher]:
-    """The searcher of a store; raises as `open_sink`."""
-    opened: AbstractContextManager[Searcher] = _function(STORES[url.scheme].searcher)(url, connection)
+def open_searcher(where: str, connection: Connection) -> AbstractContextManager[Searcher]:
+    """The searcher of a store's URL, or of a folder that `spladert index` made; raises as `open_sink`."""
+    opened: AbstractContextManager[Searcher]
+    if is_store_url(where):
+        url = parse_store_url(where)
+        opened = _function(STORES[url.scheme].searcher)(url, connection)
+    elif connection != Connection():
+        raise InputError(f"how to reach a store is for stores, and {where!r} is no URL of one: leave it out")
+    else:
+        opened = _function(FOLDER_SEARCHER)(Path(where))
     return opened
 
 
