@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from .bundle import Bundle
@@ -72,3 +72,18 @@ def origin_of(bundle: Bundle, variant: str | None = None) -> Origin:
         revision=revision,
         variant=variant,
     )
+
+
+def origin_from(content: object, where: str) -> Origin:
+    """What `dataclasses.asdict` of an origin says, read back from an index's description `where`.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return Origin(**{field.name: content[field.name] for field in fields(Origin)})  # type: ignore[index]
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{where} is not what this spladert writes ({error!r}): it is altered or of another version; "
+            "upgrade spladert, or make the index again"
+        ) from None

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from ..bm25 import document_entries
 from ..encoder import SparseEncoder
 from ..errors import InputError
-from ..files.records import PASSAGE
 from ..files.sinks.store import Refused, Row
 from ..origin import origin_of
 from ..vectors import SparseVectors
@@ -65,13 +64,12 @@ class PointsCollection:
 
     def _delete_others(self, rows: Sequence[Row]) -> None:
         """Delete what an earlier version of these documents has besides: more passages, or none."""
-        passages = [row.fields.get(PASSAGE) for row in rows]
-        begun = [str(each["document"]) for each in passages if isinstance(each, Mapping) and each.get("number") == 0]
-        whole = [row.id for row, each in zip(rows, passages, strict=True) if each is None]
+        begun = [row.document_id for row in rows if row.is_first]
+        whole = [row.document_id for row in rows if row.is_first and row.id != row.document_id]
+        if whole:
+            self._points.delete([point_id(document) for document in whole])
         if begun:
-            self._points.delete([point_id(document) for document in begun])
-        if begun or whole:
-            self._points.delete_passages([*begun, *whole])
+            self._points.delete_passages(begun)
 
     def _make(self) -> None:
         if not self._there:

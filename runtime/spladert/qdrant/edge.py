@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,10 @@ from ..bm25 import Entries
 from ..errors import DependencyError, InputError, StoreError
 from ..files.records import PASSAGE
 from ..files.spool import write_whole
+from ..filters import wanted_values
 from ..json_text import parse_json
-from ..origin import Origin
-from .points import BM25, FUSED, RRF_K, Found, PointData, field_paths, wanted_values
+from ..origin import Origin, origin_from
+from .points import BM25, FUSED, RRF_K, Found, PointData, quoted_paths
 
 if TYPE_CHECKING:
     from qdrant_edge import EdgeShard
@@ -53,13 +54,12 @@ def read_origin(folder: Path) -> Origin | None:
         return None
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
-        schema = content["schema"]
-        origin = Origin(**{field.name: content["origin"][field.name] for field in fields(Origin)})
+        schema, made_by = content["schema"], content["origin"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read ({error!r}); make the index again") from None
     if schema != SCHEMA:
         raise InputError(f"{path} is of schema {schema}, and this spladert knows {SCHEMA}; upgrade it")
-    return origin
+    return origin_from(made_by, str(path))
 
 
 @contextmanager
@@ -206,7 +206,7 @@ def _filter(filters: Mapping[str, str]) -> Any:
     edge = require_edge()
     return edge.Filter(
         must=[
-            edge.Filter(should=[_condition(path, v) for path in field_paths(name) for v in wanted_values(value)])
+            edge.Filter(should=[_condition(path, v) for path in quoted_paths(name) for v in wanted_values(value)])
             for name, value in filters.items()
         ]
     )

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from uuid import UUID, uuid5
 
 from ..bm25 import Entries
-from ..errors import InputError
+from ..filters import field_paths
 from ..origin import Origin
 from ..vectors import SparseVector
 
@@ -73,7 +73,7 @@ class Points(Protocol):
         Args:
             entries: of the question's vector.
             bm25: of the question's text, to fuse both rankings by reciprocal rank; None does not.
-            filters: values of payload fields, see `wanted_values`.
+            filters: values of payload fields.
             limit: points wanted.
         """
 
@@ -95,31 +95,10 @@ def sorted_entries(vector: SparseVector) -> Entries:
     return vector.indices[order].tolist(), vector.values[order].tolist()
 
 
-def wanted_values(text: str) -> list[str | int | float | bool]:
-    """What a filter's value may stand for in a payload: the text itself, or the number or boolean that it spells."""
-    values: list[str | int | float | bool] = [text]
-    if text in ("true", "false"):
-        values.append(text == "true")
-    try:
-        number = float(text)
-    except ValueError:
-        return values
-    if number.is_integer() and abs(number) < 2**53:
-        values.append(int(number))
-    else:
-        values.append(number)
-    return values
-
-
-def field_paths(name: str) -> list[str]:
-    """How Qdrant is asked for a field: by its name, or as a path into nested ones.
+def quoted_paths(name: str) -> list[str]:
+    """How Qdrant is asked for a filter's field.
 
     Raises:
         InputError: no field can be called so.
     """
-    if not name or '"' in name or "\\" in name:
-        raise InputError(f"a filter's field is {name!r}; give FIELD=VALUE with a field's name")
-    paths = [f'"{name}"']
-    if "." in name and all(name.split(".")):
-        paths.append(".".join(f'"{part}"' for part in name.split(".")))
-    return paths
+    return [".".join(f'"{part}"' for part in path) for path in field_paths(name)]

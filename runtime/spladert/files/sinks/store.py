@@ -36,11 +36,15 @@ class Row:
         id: its own.
         fields: all that the input has, with the text under its own name or the store's.
         text: what was encoded.
+        document_id: the id of the document that it is a passage of, else its own.
+        is_first: whether it is the first passage, or all of a document.
     """
 
     id: str
     fields: Mapping[str, object]
     text: str
+    document_id: str
+    is_first: bool = True
 
     def plain_fields(self) -> dict[str, Any]:
         """The fields as JSON has them.
@@ -215,12 +219,13 @@ class Rows:
         fields = self._fields(record)
         passage = record.passage
         if passage is None:
-            return Row(document_id(record, fields), fields, record.text)
+            own = document_id(record, fields)
+            return Row(own, fields, record.text, own)
         if self._whole[0] is not passage.whole:
             self._whole = passage.whole, document_id(passage.whole, self._fields(passage.whole))
         document = self._whole[1]
         fields[PASSAGE] = passage.facts(document)
-        return Row(f"{document}#{passage.number}", fields, record.text)
+        return Row(f"{document}#{passage.number}", fields, record.text, document, passage.number == 0)
 
     def _fields(self, record: Record) -> dict[str, object]:
         fields = {name: value for name, value in record.fields.items() if name != REASON}
