@@ -15,14 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...errors import InputError
-from ...stores import Load
 from ...vectors import SparseVectors
 from ..job import Job, Progress
 from ..records import PASSAGE, BadRecord, Record
 from ..spool import Spool
+
+if TYPE_CHECKING:
+    from ...stores import Load
 
 REFUSED, ERRORS = "refused.jsonl", "errors.jsonl"
 REASON = "_refused"  # the field of a refused document that says why; it is not stored
