@@ -141,6 +141,11 @@ class SparseEncoder:
         return self.bundle.manifest
 
     @property
+    def tokenizer(self) -> TextTokenizer:
+        """What makes token ids of texts."""
+        return self._tokenizer
+
+    @property
     def variant(self) -> Variant:
         """The graph in use."""
         return self.placement.variant

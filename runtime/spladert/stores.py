@@ -6,6 +6,7 @@ Nothing of a store is imported before one of its URLs is opened.
 from __future__ import annotations
 
 import importlib
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -27,24 +28,53 @@ class Store:
     Attributes:
         extra: the extra of spladert that brings its client.
         port: where it listens if the URL does not say.
+        login: where its login is taken from, as an order to the user.
+        local: whether a URL may name a file or folder of this machine instead of a host.
         sink: "module:function" that opens the sink of a URL, see `open_sink`.
         searcher: "module:function" that opens the searcher of a URL, see `open_searcher`.
     """
 
     extra: str
     port: int
+    login: str
     sink: str
     searcher: str
+    local: bool = False
 
 
 STORES: dict[str, Store] = {
     "opensearch": Store(
         "opensearch",
         9200,
+        "set OPENSEARCH_USERNAME and OPENSEARCH_PASSWORD, or use a netrc file",
         sink="spladert.files.sinks.opensearch:open_opensearch_sink",
         searcher="spladert.opensearch.search:open_opensearch_searcher",
     ),
+    "qdrant": Store(
+        "qdrant",
+        6333,
+        "set QDRANT_API_KEY",
+        sink="spladert.qdrant.client:open_qdrant_sink",
+        searcher="spladert.qdrant.client:open_qdrant_searcher",
+        local=True,
+    ),
+    "milvus": Store(
+        "milvus",
+        19530,
+        "set MILVUS_TOKEN",
+        sink="spladert.milvus:open_milvus_sink",
+        searcher="spladert.milvus:open_milvus_searcher",
+        local=True,
+    ),
+    "postgresql": Store(
+        "pgvector",
+        5432,
+        "set PGUSER and PGPASSWORD, or use ~/.pgpass",
+        sink="spladert.pgvector:open_pgvector_sink",
+        searcher="spladert.pgvector:open_pgvector_searcher",
+    ),
 }
+FOLDER_SEARCHER = "spladert.index:open_index_searcher"
 
 
 @dataclass(frozen=True)
@@ -66,6 +96,44 @@ class Connection:
     aws: str | None = None
     timeout: float = 60.0
 
+    def check(self, url: StoreUrl) -> None:
+        """Check that it fits a URL.
+
+        Raises:
+            InputError: certificates without TLS, one half of a pair, or a file that is missing.
+        """
+        files = {"--ca": self.ca, "--client-cert": self.client_cert, "--client-key": self.client_key}
+        given = [name for name, path in files.items() if path is not None] + ["--insecure"] * self.insecure
+        if given and not url.tls:
+            raise InputError(f"{given[0]} is for TLS, and {url} has none: write {url.scheme}+https://")
+        if (self.client_cert is None) != (self.client_key is None):
+            raise InputError("--client-cert and --client-key belong together; give both or none")
+        for name, path in files.items():
+            if path is not None and not path.is_file():
+                raise InputError(f"{name}: {path} is not a file")
+        if self.aws is not None and url.scheme != "opensearch":
+            raise InputError(f"--aws signs requests to OpenSearch, and {url} is none: leave it out")
+
+    def tls(self) -> ssl.SSLContext:
+        """What checks the store's certificate and shows one's own.
+
+        Raises:
+            InputError: a certificate cannot be read.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.client_cert is not None:
+                context.load_cert_chain(self.client_cert, self.client_key, password=_no_password)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise InputError(f"--ca, --client-cert or --client-key cannot be read as PEM: {error}") from None
+        if self.insecure:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
+
+
+def _no_password() -> str:
+    raise ValueError("the key asks for a password; give one without")
+
 
 @dataclass(frozen=True)
 class StoreUrl:
@@ -78,6 +146,7 @@ class StoreUrl:
         port: the URL's, else the store's own.
         name: of the index or collection.
         options: what follows the question mark.
+        path: the file or folder of this machine that is named instead of a host.
     """
 
     scheme: str
@@ -86,9 +155,12 @@ class StoreUrl:
     port: int
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
+    path: Path | None = None
 
     def __str__(self) -> str:
         """The URL, without its options."""
+        if self.path is not None:
+            return f"{self.scheme}://{self.path}?collection={self.name}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}{'+https' if self.tls else ''}://{host}:{self.port}/{self.name}"
 
@@ -147,13 +219,18 @@ def parse_store_url(url: str, *, named: bool = True) -> StoreUrl:
     if parts.username is not None or parts.password is not None:
         raise InputError(
             f"the URL of the {scheme} store holds a user or a password, which every list of processes shows: "
-            f"leave it out and set {scheme.upper()}_USERNAME and {scheme.upper()}_PASSWORD, or use a netrc file"
+            f"leave it out and {STORES[scheme].login}"
         )
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if STORES[scheme].local and not parts.hostname and parts.path:
+        if not options.get("collection"):
+            raise InputError(f"{url} names no collection; write {scheme_part}:///PATH?collection=NAME")
+        name = options.pop("collection")
+        return StoreUrl(scheme, bool(plus), "", STORES[scheme].port, name, options, Path(unquote(parts.path)))
     name = unquote(parts.path.strip("/"))
     if not parts.hostname or bool(name) != named or "/" in name:
         wanted = f"{scheme_part}://HOST:PORT{'/INDEX' if named else ''}"
         raise InputError(f"{url} names {'no index' if named else 'more than a host'}; write {wanted}")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
     return StoreUrl(scheme, bool(plus), parts.hostname, port or STORES[scheme].port, name, options)
 
 
@@ -183,14 +260,18 @@ class Hit:
     Attributes:
         id: its own.
         score: the store's.
-        text: its text, "" where the store does not keep it.
+        text: its text, "" where the store does not keep it; of a document in passages the best passage's.
         matches: the tokens that made the score of the vectors, the one that adds most first.
+        fields: its other fields.
+        passage: which part of a document it is, {"document", "number", "begin", "end"}; None for a whole one.
     """
 
     id: str
     score: float
     text: str
     matches: tuple[Match, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    passage: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -215,13 +296,37 @@ class Searcher(Protocol):
     def model(self) -> tuple[str | None, str | None]:
         """(bundle, revision) that open what made the vectors; (None, None) is the one that comes with spladert."""
 
-    def search(self, encoder: SparseEncoder, question: str, *, top: int = 10, hybrid: bool = False) -> Answer:
-        """The best documents for a question.
+    def search(
+        self,
+        encoder: SparseEncoder,
+        question: str,
+        *,
+        top: int = 10,
+        hybrid: bool = False,
+        filters: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """The best documents for a question; of a document in passages its best one.
+
+        Args:
+            encoder: over the bundle that made the vectors; another variant of it may ask.
+            question: any text.
+            top: hits wanted, at most.
+            hybrid: blend with BM25 over the text.
+            filters: only documents whose fields have these values, numbers and booleans too written as text.
 
         Raises:
             InputError: the question is empty or has no known token, or the encoder is not the index's model.
             StoreError: the store refuses, or does not answer.
         """
+
+
+def check_no_alias(url: StoreUrl, load: Load) -> None:
+    """
+    Raises:
+        InputError: an alias is asked of a store that is not given any here.
+    """
+    if load.alias is not None:
+        raise InputError(f"--alias is for OpenSearch, and {url} is none: leave it out")
 
 
 def open_sink(
@@ -246,9 +351,16 @@ def open_sink(
     return opened
 
 
-def open_searcher(url: StoreUrl, connection: Connection) -> AbstractContextManager[Searcher]:
-    """The searcher of a store; raises as `open_sink`."""
-    opened: AbstractContextManager[Searcher] = _function(STORES[url.scheme].searcher)(url, connection)
+def open_searcher(where: str, connection: Connection) -> AbstractContextManager[Searcher]:
+    """The searcher of a store's URL, or of a folder that `spladert index` made; raises as `open_sink`."""
+    opened: AbstractContextManager[Searcher]
+    if is_store_url(where):
+        url = parse_store_url(where)
+        opened = _function(STORES[url.scheme].searcher)(url, connection)
+    elif connection != Connection():
+        raise InputError(f"how to reach a store is for stores, and {where!r} is no URL of one: leave it out")
+    else:
+        opened = _function(FOLDER_SEARCHER)(Path(where))
     return opened
 
 

@@ -198,8 +198,7 @@ class TextTokenizer:
         special_tokens: bool = True,
     ) -> TokenizedTexts:
         """See `SparseEncoder.tokenize_batch`."""
-        prompts = self._manifest.prompts
-        prompt = prompts.get(side or "default", prompts.get("default", ""))
+        prompt = self._prompt(side)
         checked = check_texts(texts)
         return tokenize(
             self._splitting if split_special_tokens else self._tokenizer,
@@ -208,6 +207,60 @@ class TextTokenizer:
             special_tokens=special_tokens,
             from_beginning=self._from_beginning,
         )
+
+    def all_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """All token ids of each text, however long it is, without special tokens and prompts.
+
+        Raises:
+            InputError: a text holds a lone surrogate.
+        """
+        try:
+            return [encoding.ids for encoding in self._whole.encode_batch_fast(texts, add_special_tokens=False)]
+        except Exception:
+            _refuse_surrogates(enumerate(texts))
+            raise
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """(begin, end) of each token of `all_ids` in the text's characters."""
+        [encoding] = self._whole.encode_batch([text], add_special_tokens=False)
+        return list(encoding.offsets)
+
+    def characters_read(self, text: str, *, side: Side | None = None, max_length: int | None = None) -> int:
+        """How many characters of a text that is too long the model reads, from its first token to its last."""
+        prompt, kept = self._prompt(side), self._length(side, max_length)
+        whole = prompt + text
+        size = CHARACTERS_PER_TOKEN * self._manifest.max_length if self._from_beginning else len(whole)
+        while True:
+            piece = _beginning(whole, size)
+            [encoding] = self._tokenizer.encode_batch([piece])
+            if encoding.overflowing or len(piece) == len(whole):
+                break
+            size = GROWTH * len(piece)
+        pairs = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+        content = [offsets for offsets, special in pairs if not special]
+        room = kept - (len(encoding) - len(content))
+        left = (self._tokenizer.truncation or {}).get("direction") == "left"
+        read = content[-room:] if left else content[:room]
+        return max(read[-1][1] - max(read[0][0], len(prompt)), 0) if read else 0
+
+    def room(self, side: Side | None, max_length: int | None = None) -> int:
+        """Tokens of a text that the model reads, the special tokens and the prompt around it not counted.
+
+        Raises:
+            InputError: an argument is out of range, or nothing is left of the length.
+        """
+        length, prompt = self._length(side, max_length), self._prompt(side)
+        around = self._tokenizer.num_special_tokens_to_add(False) + len(self.all_ids([prompt])[0])
+        if around >= length:
+            raise InputError(f"a prompt of {around} tokens leaves nothing of {length}; give a larger max_length")
+        return length - around
+
+    @cached_property
+    def _whole(self) -> Tokenizer:
+        """The tokenizer that cuts nothing."""
+        tokenizer = load_tokenizer(self._json, self._manifest.max_length)
+        tokenizer.no_truncation()
+        return tokenizer
 
     @cached_property
     def tokens(self) -> NDArray[np.object_]:
@@ -224,6 +277,10 @@ class TextTokenizer:
         tokenizer = load_tokenizer(self._json, self._manifest.max_length)
         tokenizer.encode_special_tokens = True
         return tokenizer
+
+    def _prompt(self, side: Side | None) -> str:
+        prompts = self._manifest.prompts
+        return prompts.get(side or "default", prompts.get("default", ""))
 
     def _length(self, side: Side | None, asked: int | None) -> int:
         check_side(side)

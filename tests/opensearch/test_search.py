@@ -86,7 +86,7 @@ def test_unclear_questions_get_a_clear_answer(address: str, index: str, client: 
     assert "the question is empty" in run("search", url, "  ", *QUICK).output
     assert "has no field 'other'" in run("search", f"{url}?field=other", "당뇨병", *QUICK).output
     assert "option 'colour'" in run("search", f"{url}?colour=red", "당뇨병", *QUICK).output
-    assert "no store's URL" in run("search", "somewhere", "당뇨병", *QUICK).output
+    assert "there is no index somewhere" in run("search", "somewhere", "당뇨병", *QUICK).output
     client.delete_by_query(index=index, body={"query": {"match_all": {}}}, refresh=True)
     nothing = run("search", url, "당뇨병", *QUICK)
     assert nothing.exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from spladert import InputError
-from spladert.bundle import DEFAULT_BUNDLE
+from spladert.bundle import DEFAULT_BUNDLE, open_bundle
 from spladert.locality import depends_on_beginning
-from spladert.tokenizer import load_tokenizer, tokenize
+from spladert.tokenizer import TextTokenizer, load_tokenizer, tokenize
 from support.checkpoints import LINES
 
 MOST = 6  # tokens of a text in these tests: 96 characters are looked at first
@@ -195,3 +196,33 @@ def test_a_cut_without_special_tokens() -> None:
     assert cut.input_ids == [whole.input_ids[0][:4]]
     assert cut.truncated.tolist() == [True]
     assert isinstance(cut.truncated, np.ndarray)
+
+
+@pytest.mark.parametrize("direction", ["left", "right"])
+@pytest.mark.parametrize("prompt", ["", "치료 치료 "])
+@pytest.mark.parametrize(("max_length", "words"), [(None, 62), (10, 8)])
+@pytest.mark.parametrize("count", [63, 100, 20_000])
+def test_how_much_of_a_text_is_read(
+    direction: str, prompt: str, max_length: int | None, words: int, count: int
+) -> None:
+    bundle = open_bundle()
+    content = json.loads(bundle.tokenizer_json())
+    content["truncation"] = {"direction": direction.title(), "max_length": 5, "strategy": "LongestFirst", "stride": 0}
+    tokenizer = TextTokenizer(json.dumps(content), dataclasses.replace(bundle.manifest, prompts={"document": prompt}))
+    text = "치료 " * count  # a token a word
+    kept = words if direction == "left" else words - len(prompt.split())
+    assert tokenizer.characters_read(text, side="document", max_length=max_length) == 3 * kept - 1
+    assert tokenizer.room("document", max_length) == words - len(prompt.split())
+
+
+def test_all_ids_and_where_they_are() -> None:
+    bundle = open_bundle()
+    tokenizer = TextTokenizer(bundle.tokenizer_json(), bundle.manifest)
+    text = "당뇨병 치료 😀 방법. " * 100
+    [ids, none] = tokenizer.all_ids([text, ""])
+    offsets = tokenizer.offsets(text)
+    assert len(ids) == len(offsets) >= 400
+    assert none == []
+    assert [text[begin:end] for begin, end in offsets[:2]] == ["당뇨병", "치료"]
+    with pytest.raises(InputError, match="lone surrogate"):
+        tokenizer.all_ids(["\ud800"])

@@ -96,15 +96,16 @@ class CommandFuzz:
                 Path(link).symlink_to(target)
 
     def case(self) -> Case:
-        name = self._random.choice([*self._group.list_commands(self._context), *["encode"] * 8, "evaluate", "inspect"])
+        name = self._random.choice(
+            [*self._group.list_commands(self._context), *["encode"] * 8, "evaluate", "inspect", "index"]
+        )
         command = self._group.get_command(self._context, name)
         assert command is not None
         options = [param for param in command.params if isinstance(param, click.Option)]
         chosen = self._random.sample(options, min(self._random.choice([0, 0, 0, 1, 1, 2, 4]), len(options)))
         arguments = [part for option in chosen for part in self._option(option)]
-        arguments += (
-            self._encode() if name == "encode" else self._evaluate() if name == "evaluate" else self._other(name)
-        )
+        makers = {"encode": self._encode, "evaluate": self._evaluate, "index": self._index, "search": self._search}
+        arguments += makers[name]() if name in makers else self._other(name)
         if self._chance(0.05):
             arguments.insert(self._random.randrange(len(arguments) + 1), self._word())
         return Case([name, *arguments], self._content(self._random.choice(list(GOOD))))
@@ -123,6 +124,17 @@ class CommandFuzz:
         if self._chance(0.6):
             arguments += ["--terms", self._file([".terms", ".terms", ".json", ".xyz"])]
         return [*arguments, self._some_bundle()]
+
+    def _index(self) -> list[str]:
+        model = ["--model", self._some_bundle()] if self._chance(0.95) else []
+        return [*model, self._file(), self._some_index()]
+
+    def _search(self) -> list[str]:
+        where = self._some_index() if self._chance(0.8) else self._random.choice([self._word(), "nowhere://h/a"])
+        return [where, *([self._word()] if self._chance(0.7) else [])]
+
+    def _some_index(self) -> str:
+        return self._random.choice(["index", "index", "index2", "there", "gone/index", *OUTPUTS])
 
     def _other(self, name: str) -> list[str]:
         makes = [self._file, self._broken_bundle] if name in ("inspect", "build") else [self._file]

@@ -8,6 +8,12 @@ main = CommandGroup(
     "spladert",
     {
         "encode": Command("spladert.cli.encode", "encode_command", "Texts or a file to sparse vectors."),
+        "index": Command(
+            "spladert.cli.index",
+            "index_command",
+            "Documents into a folder that can be searched.",
+            "spladert[cpu,search]",
+        ),
         "search": Command("spladert.cli.search", "search_command", "A question to an index of vectors."),
         "inspect": Command("spladert.cli.inspect", "inspect_command", "What a bundle is, and whether it is intact."),
         "serve": Command("spladert.cli.serve", "serve_command", "An HTTP server, with a page.", "spladert[cpu,serve]"),

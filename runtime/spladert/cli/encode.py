@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from ..files import (
-    BadRecord,
-    Encoding,
-    Fields,
-    InputFile,
-    Job,
-    Record,
-    RunOptions,
-    Sink,
-    Summary,
-    encode_records,
-    format_of,
-    open_input,
-    read_records,
-)
+from ..files import Encoding, Fields, Job, RunOptions
 from ..files.readers import INPUT_FORMATS
 from ..files.sinks import FORMATS
+from ..passages import Passages
 from ..stores import Connection, Load, is_store_url
 from .encoding import encoding_options
-from .options import Runtime, connection_options, runtime_options, stderr_console
+from .input import input_name, input_options, open_records, passage_options
+from .job import run_job
+from .options import Runtime, connection_options, runtime_options
 from .output import file_output, store_output
-from .show import show_vectors, truncation
-
-if TYPE_CHECKING:
-    from ..encoder import SparseEncoder
+from .show import show_vectors
 
 PATIENCE = 0.005  # seconds that a line of a live stream waits for others to be encoded with it
 
@@ -54,19 +37,7 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option("--model", metavar="BUNDLE", help="Bundle folder or hub id. [default: the one that comes with spladert]")
 @click.option("--input", "input_path", metavar="FILE", help="Encode a file, of lines or rows; - is standard input.")
-@click.option("--input-format", type=click.Choice(list(INPUT_FORMATS)), help="[default: by the file's ending]")
-@click.option(
-    "--field",
-    "text_fields",
-    multiple=True,
-    default=("text",),
-    show_default=True,
-    metavar="NAME",
-    help="The text's field or column; of several, the texts are joined by a space.",
-)
-@click.option(
-    "--id-field", metavar="NAME", help="The id's. [default: _id, id or docid where there, else the line number]"
-)
+@input_options
 @click.option(
     "--output",
     default="-",
@@ -83,6 +54,7 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing file, or a folder's parts.")
 @click.option("--tokens", is_flag=True, help='Write tokens, not ids; in JSONL as {"id", "vector": {token: weight}}.')
+@passage_options
 @encoding_options
 @click.option("--skip-errors", is_flag=True, help="Write bad lines to WHERE.errors.jsonl and go on.")
 @click.option("--alias", metavar="NAME", help="Store: build a new index, and point NAME at it when it is whole.")
@@ -99,12 +71,12 @@ def encode_command(
     model: str | None,
     input_path: str | None,
     input_format: str | None,
-    text_fields: tuple[str, ...],
-    id_field: str | None,
+    fields: Fields,
     output: str,
     output_format: str | None,
     overwrite: bool,
     tokens: bool,
+    passages: Passages | None,
     encoding: Encoding,
     skip_errors: bool,
     alias: str | None,
@@ -133,103 +105,18 @@ def encode_command(
     if is_store_url(output):
         if output_format is not None or tokens or overwrite:
             raise click.UsageError("--format, --tokens and --overwrite are for files: leave them out for a store")
-        place = store_output(output, connection, Load(_input_name(input_path), state, alias))
+        place = store_output(output, connection, Load(input_name(input_path), state, alias))
     elif alias is not None or state is not None or connection != Connection():
         raise click.UsageError("--alias, --state and how to reach a store are for stores: leave them out for a file")
     else:
         place = file_output(output, output_format, tokens=tokens, overwrite=overwrite, source=input_path)
     with (
-        _records(texts, input_path, input_format, Fields(text_fields, id_field)) as (records, source),
+        open_records(texts, input_path, input_format, fields) as (records, source),
         runtime.load(model) as encoder,
         place.open(encoder) as sink,
     ):
         how = dataclasses.replace(encoding, side=encoding.side or place.side)
-        job = Job.of(encoder, format=place.format, tokens=tokens, encoding=how)
+        job = Job.of(encoder, format=place.format, tokens=tokens, encoding=how, passages=passages)
         live = source is not None and source.live and place.live
         options = RunOptions(runtime.batch_size, skip_errors, patience=PATIENCE if live else None)
-        _encode(encoder, records, source, sink, job, options, place.skipped)
-
-
-@contextmanager
-def _records(
-    texts: tuple[str, ...], input_path: str | None, input_format: str | None, fields: Fields
-) -> Iterator[tuple[Iterator[Record | BadRecord], InputFile | None]]:
-    """The records of the command line's texts, or of a file, with that file."""
-    if input_path is None:
-        yield (Record(n, n, text, numbered=True) for n, text in enumerate(texts, start=1)), None
-        return
-    kind = input_format or format_of(input_path)
-    with open_input(input_path) as source:
-        yield read_records(source.stream, kind, fields), source
-
-
-def _encode(
-    encoder: SparseEncoder,
-    records: Iterator[Record | BadRecord],
-    source: InputFile | None,
-    sink: Sink,
-    job: Job,
-    options: RunOptions,
-    skipped: Path | str | None,
-) -> None:
-    """Run the job and say what it did."""
-    started = time.perf_counter()
-    try:
-        if source is None:
-            summary = encode_records(encoder, records, sink, job, options)
-        else:
-            with _progress(source) as advance:
-                summary = encode_records(
-                    encoder, records, sink, job, options, position=source.position, advance=advance
-                )
-    except KeyboardInterrupt:
-        if sink.checkpoint is not None and sink.checkpoint.exists():
-            click.echo(f"what is done is kept in {sink.checkpoint}: the same command goes on from there", err=True)
-        raise
-    if source is not None:
-        _report(summary, time.perf_counter() - started, encoder, skipped)
-    elif summary.truncated:
-        click.echo(truncation(summary.truncated, encoder), err=True)
-    for sentence in sink.report:
-        click.echo(sentence, err=True)
-
-
-def _input_name(input_path: str | None) -> str:
-    """What tells this input from others in the state of a job."""
-    return str(Path(input_path).resolve()) if input_path not in (None, "-") else str(input_path)
-
-
-def _report(summary: Summary, seconds: float, encoder: SparseEncoder, skipped: Path | str | None) -> None:
-    done_now = summary.texts + summary.errors - summary.resumed
-    line = f"{summary.texts:,} texts"
-    if summary.resumed:
-        line += f", {done_now:,} lines of them now and {summary.resumed:,} by an interrupted run"
-    line += (
-        f", {seconds:.1f} s ({done_now / max(seconds, 1e-9):,.0f} a second, {encoder.variant.name} on {encoder.device})"
-    )
-    if summary.truncated:
-        line += f"; {truncation(summary.truncated, encoder)}"
-    if summary.errors and skipped is not None:
-        line += f"; {summary.errors:,} bad lines skipped, see {skipped}"
-    click.echo(line, err=True)
-
-
-@contextmanager
-def _progress(source: InputFile) -> Iterator[Callable[[int, int], None]]:
-    """A bar over the bytes of the input, on standard error and only if that is a terminal."""
-    console = stderr_console()
-    if not console.is_terminal:  # older rich writes an empty line even where its bar is switched off
-        yield lambda records, position: None
-        return
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[texts]:,} texts"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(source.name, total=source.size, texts=0)
-        yield lambda records, position: bar.update(task, completed=position, texts=records)
+        run_job(encoder, records, source, sink, job, options, fields=fields, skipped=place.skipped)

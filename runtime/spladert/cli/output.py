@@ -55,9 +55,10 @@ def file_output(where: str, format: str | None, *, tokens: bool, overwrite: bool
     made.require()
     return Output(
         destination.format,
-        lambda encoder: destination.open(Vocabulary.of(encoder, tokens=tokens), _report_skipped),
+        lambda encoder: destination.open(Vocabulary.of(encoder, tokens=tokens or made.needs_tokens), _report_skipped),
         live=destination.place is None,
         skipped=destination.place.errors if destination.place is not None else "above",
+        side=made.side,
     )
 
 

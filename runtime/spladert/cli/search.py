@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..errors import InputError
-from ..stores import Answer, Connection, Hit, is_store_url, open_searcher, parse_store_url
+from ..stores import Answer, Connection, Hit, open_searcher
 from .options import Runtime, connection_options, json_option, runtime_options, write_json
-from .terminal import stdout_console
+from .terminal import is_unicode, stdout_console
 
 SHOWN = 4  # tokens of a hit
 SNIPPET = 160  # characters
@@ -20,47 +24,94 @@ MARKS = ("##", "▁", "Ġ")  # how tokenizers mark a token's place in a word
 
 @click.command("search")
 @click.argument("where", metavar="WHERE")
-@click.argument("question")
+@click.argument("question", required=False)
 @click.option("--model", metavar="BUNDLE", help="Bundle folder or hub id. [default: what the index says made it]")
 @click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, metavar="N", help="Hits wanted.")
 @click.option("--hybrid", is_flag=True, help="Blend with BM25 over the text.")
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Only documents whose field has the value; of several, all.",
+)
 @json_option
 @connection_options
 @runtime_options
 def search_command(
     where: str,
-    question: str,
+    question: str | None,
     model: str | None,
     top: int,
     hybrid: bool,
+    filters: tuple[str, ...],
     json_path: Path | None,
     connection: Connection,
     runtime: Runtime,
 ) -> None:
-    """Ask the index at WHERE, opensearch://HOST:PORT/INDEX?field=NAME, a QUESTION.
+    """Ask the index at WHERE a QUESTION; without one, ask for questions, a line each.
 
-    Each hit comes with the tokens that made its score: the question's weight times the document's.
+    WHERE is a folder that `spladert index` made, or a store, opensearch://HOST:PORT/INDEX?field=NAME.
+
+    Each hit comes with the tokens that made its score: the question's weight times the document's. Of a document in
+    passages the best one is shown.
     """
-    if not is_store_url(where):
-        raise InputError(f"{where!r} is no store's URL; write for example opensearch://HOST:9200/INDEX")
-    with open_searcher(parse_store_url(where), connection) as searcher:
+    chosen = _filters(filters)
+    if question is None and json_path is not None and str(json_path) != "-":
+        raise click.UsageError("--json FILE is for one question: give it, or take --json - for a line of JSON each")
+    with open_searcher(where, connection) as searcher:
         if model is None:
             model, revision = searcher.model
             runtime = dataclasses.replace(runtime, revision=runtime.revision or revision)
         with runtime.load(model) as encoder:
-            answer = searcher.search(encoder, question, top=top, hybrid=hybrid)
-    if write_json(_facts(answer), json_path):
+            ask = functools.partial(searcher.search, encoder, top=top, hybrid=hybrid, filters=chosen)
+            if question is not None:
+                answer = ask(question)
+                if not write_json(_facts(answer), json_path):
+                    _show(answer)
+                return
+            for line in _questions():
+                _answer(ask, line, as_json=json_path is not None)
+
+
+def _filters(given: tuple[str, ...]) -> dict[str, str]:
+    filters: dict[str, str] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--filter {each!r} names no value; write FIELD=VALUE")
+        if filters.setdefault(name, value) != value:
+            raise click.UsageError(f"--filter asks for two values of {name!r}; give one")
+    return filters
+
+
+def _questions() -> Iterator[str]:
+    """The lines that are typed, or those of standard input."""
+    if sys.stdin is None:
+        raise InputError("standard input is closed; give a QUESTION, or open it")
+    while True:
+        try:
+            line = input("question> ") if sys.stdin.isatty() else next(sys.stdin)
+        except (EOFError, StopIteration):
+            return
+        except UnicodeDecodeError as error:
+            raise InputError(f"standard input is not {error.encoding}: {error.reason}") from None
+        if line.strip():
+            yield line.strip()
+
+
+def _answer(ask: Callable[[str], Answer], question: str, *, as_json: bool) -> None:
+    """Answer one of several questions; what is wrong with it ends nothing."""
+    try:
+        answer = ask(question)
+    except InputError as error:
+        click.echo(f"error: {error}", err=True)
         return
-    if answer.lost_entries:
-        click.echo(
-            f"{answer.lost_entries} tokens of the question have no number in this index and were left out, "
-            f"{answer.lost_share:.1%} of its weight",
-            err=True,
-        )
-    if not answer.hits:
-        click.echo("nothing found", err=True)
-        return
-    _show(answer)
+    if as_json:
+        line = {"question": question, **_facts(answer)}
+        click.echo(json.dumps(line, ensure_ascii=not is_unicode(sys.stdout)))
+    else:
+        _show(answer)
 
 
 def _facts(answer: Answer) -> dict[str, Any]:
@@ -69,6 +120,8 @@ def _facts(answer: Answer) -> dict[str, Any]:
             "id": hit.id,
             "score": hit.score,
             "text": hit.text,
+            "fields": hit.fields,
+            "passage": hit.passage,
             "tokens": [{**dataclasses.asdict(match), "product": match.product} for match in hit.matches],
         }
         for hit in answer.hits
@@ -80,6 +133,15 @@ def _show(answer: Answer) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    if answer.lost_entries:
+        click.echo(
+            f"{answer.lost_entries} tokens of the question have no number in this index and were left out, "
+            f"{answer.lost_share:.1%} of its weight",
+            err=True,
+        )
+    if not answer.hits:
+        click.echo("nothing found", err=True)
+        return
     table = Table(box=None, pad_edge=False)
     for name in ("score", "id", "tokens", "text"):
         table.add_column(name, justify="right" if name == "score" else "left", vertical="top")

@@ -39,6 +39,7 @@ def show_vectors(encoder: SparseEncoder, texts: Sequence[str], encoding: Encodin
         console.print(Text(truncation(vectors.truncated, encoder), style="yellow"))
 
 
-def truncation(count: int, encoder: SparseEncoder) -> str:
-    """How many texts were cut, in words."""
-    return f"{count:,} texts were longer than {encoder.manifest.max_length} tokens and were cut"
+def truncation(count: int, encoder: SparseEncoder, unread: float | None = None) -> str:
+    """How many texts were cut, in words, and the share of them that was not read."""
+    line = f"{count:,} texts were longer than {encoder.manifest.max_length} tokens and were cut"
+    return line if unread is None else f"{line}: {unread:.0%} of them was not read (--passages reads all)"

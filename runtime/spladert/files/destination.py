@@ -74,7 +74,7 @@ class Destination:
             raise InputError(
                 f"{output} is neither a file nor a folder, pipe or character device; choose another output"
             )
-        by_name = _format_of(path)
+        by_name = _format_of(path, format)
         if format not in (None, by_name):
             raise InputError(f"{output} is {by_name} by its name, not {format}: change the name, or leave --format out")
         if kind is not None and not overwrite:
@@ -120,13 +120,15 @@ class Destination:
                 stream.flush()
 
 
-def _format_of(path: Path) -> str:
+def _format_of(path: Path, asked: str | None) -> str:
     name = path.name.lower()
-    found = [known for known, row in FORMATS.items() if name.endswith(row.endings)]
+    if asked is not None and FORMATS[asked].also and name.endswith(FORMATS[asked].also):
+        return asked
+    endings = {ending: known for known, row in FORMATS.items() for ending in row.endings}
+    found = [ending for ending in endings if name.endswith(ending)]
     if found:
-        return found[0]
-    endings = ", ".join(ending for row in FORMATS.values() for ending in row.endings)
-    raise InputError(f"the ending {path.suffix!r} of {path} says no output format; choose one of {endings}")
+        return endings[max(found, key=len)]
+    raise InputError(f"the ending {path.suffix!r} of {path} says no output format; choose one of {', '.join(endings)}")
 
 
 def _folder(path: Path, format: str, kind: int | None, overwrite: bool) -> Place:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..encoder import SparseEncoder
+from ..passages import Passages
 from ..pruning import Pruning
 from ..tokenizer import Side
 from .records import BadRecord, Record
@@ -46,6 +47,7 @@ class Job:
         format: name of the output's format.
         tokens: whether tokens are written instead of their ids.
         encoding: how texts are encoded.
+        passages: how documents are cut into passages, None where they are not.
         chunk: where the input is cut; a text's neighbours are in its vector's last digits.
     """
 
@@ -57,6 +59,7 @@ class Job:
     format: str
     tokens: bool
     encoding: Encoding = field(default_factory=Encoding)
+    passages: Passages | None = None
     chunk: ChunkLimits = field(default_factory=ChunkLimits)
 
     @classmethod
@@ -67,6 +70,7 @@ class Job:
         format: str,
         tokens: bool = False,
         encoding: Encoding | None = None,
+        passages: Passages | None = None,
         chunk: ChunkLimits | None = None,
     ) -> Job:
         graph, *data = encoder.variant.files
@@ -79,6 +83,7 @@ class Job:
             format=format,
             tokens=tokens,
             encoding=encoding or Encoding(),
+            passages=passages,
             chunk=chunk or ChunkLimits(),
         )
 
@@ -113,12 +118,16 @@ class Progress:
         records: records of the input that are done, bad ones included.
         errors: how many of them were bad.
         truncated: how many texts were cut, for they were longer than the model takes.
+        cut_characters: characters of those texts.
+        unread_characters: how many of them were not read.
         digest: digest of those records.
     """
 
     records: int = 0
     errors: int = 0
     truncated: int = 0
+    cut_characters: int = 0
+    unread_characters: int = 0
     digest: str = ""
 
 
@@ -131,12 +140,14 @@ class Summary:
         errors: bad records skipped.
         truncated: texts that were cut, for they were longer than the model takes.
         resumed: records that an interrupted run had done.
+        unread: the share of the characters of cut texts that was not read, 0 to 1.
     """
 
     texts: int
     errors: int
     truncated: int
     resumed: int
+    unread: float = 0.0
 
 
 class Digest:

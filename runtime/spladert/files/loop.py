@@ -60,7 +60,7 @@ def encode_records(
     try:
         chunks.start()
         encoded.start()
-        for chunk, vectors in encoded:
+        for chunk, vectors, cut, unread in encoded:
             sink.write(chunk.good, vectors)
             if chunk.bad and not options.skip_errors:
                 raise _bad_record_error(chunk.bad[0])
@@ -71,6 +71,8 @@ def encode_records(
                 records=done.records + len(chunk.all),
                 errors=done.errors + len(chunk.bad),
                 truncated=done.truncated + vectors.truncated,
+                cut_characters=done.cut_characters + cut,
+                unread_characters=done.unread_characters + unread,
                 digest=digest.hex(),
             )
             sink.commit(done)
@@ -80,12 +82,14 @@ def encode_records(
         encoded.stop()
         encoded.join()  # the model is at work, for one more batch
     sink.finish()
-    return Summary(done.records - done.errors, done.errors, done.truncated, resumed)
+    share = done.unread_characters / max(done.cut_characters, 1)
+    return Summary(done.records - done.errors, done.errors, done.truncated, resumed, share)
 
 
 def _encode(
     encoder: SparseEncoder, chunks: ChunkReader, job: Job, options: RunOptions
-) -> Iterator[tuple[Chunk, SparseVectors]]:
+) -> Iterator[tuple[Chunk, SparseVectors, int, int]]:
+    """Each chunk with its vectors, the characters of texts that were cut, and how many of those were not read."""
     for chunk in chunks:
         how = job.encoding
         tokenized = encoder.tokenize_batch(
@@ -95,7 +99,11 @@ def _encode(
             split_special_tokens=how.split_special_tokens,
         )
         results = encoder.run(tokenized.input_ids, side=how.side, batch_size=options.batch_size)
-        yield chunk, encoder.assemble(chunks.until_stopped(results), tokenized, how.top_k, how.prune)
+        vectors = encoder.assemble(chunks.until_stopped(results), tokenized, how.top_k, how.prune)
+        cut = [chunk.good[i].text for i in tokenized.truncated.nonzero()[0]]
+        read = (encoder.tokenizer.characters_read(text, side=how.side, max_length=how.max_length) for text in cut)
+        characters = sum(map(len, cut))
+        yield chunk, vectors, characters, characters - sum(read)
 
 
 def _bad_record_error(record: BadRecord) -> InputError:

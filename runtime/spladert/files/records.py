@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Id = str | int
 
 DEFAULT_ID_FIELDS = ("_id", "id", "docid")
 MAX_ID_BYTES = 512  # what OpenSearch takes as a document id
+PASSAGE = "_passage"  # the field that says which part of its document a passage is
 _NO_FIELDS: Mapping[str, object] = {}
 
 
@@ -28,6 +29,7 @@ class Record:
         fields: all that the input has under a name, but for the id: the text's own fields too.
         size: bytes that it takes in the input, about.
         numbered: whether the id is the line number, for want of one.
+        passage: which part of its document it is; None for a whole one.
     """
 
     line: int
@@ -36,6 +38,27 @@ class Record:
     fields: Mapping[str, object] = field(default_factory=lambda: _NO_FIELDS)
     size: int = field(default=0, compare=False)
     numbered: bool = field(default=False, compare=False)
+    passage: Passage | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A part of a document.
+
+    Attributes:
+        whole: the document.
+        number: its place among the document's passages, the first is 0.
+        begin, end: its characters in the document's text, the last one not included.
+    """
+
+    whole: Record
+    number: int
+    begin: int
+    end: int
+
+    def facts(self, document: Id) -> dict[str, Id]:
+        """What is kept of it beside its text; `document` is the document's id."""
+        return {"document": document, "number": self.number, "begin": self.begin, "end": self.end}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +117,27 @@ class Fields:
             return Record(line, line, text, values, size, numbered=True)
         if name not in values:
             raise UnreadableError(f"no id field {name!r}")
-        return Record(line, _checked_id(values[name], name), text, _Others(values, name), size)
+        return Record(line, _checked_id(values[name], name), text, Without(values, [name]), size)
 
 
-class _Others(Mapping[str, object]):
-    """A mapping less one name; nothing is copied, so that a wide row costs only what is asked of it."""
+class Without(Mapping[str, object]):
+    """A mapping less some names; nothing is copied, so that a wide row costs only what is asked of it."""
 
-    __slots__ = ("_name", "_values")
+    __slots__ = ("_names", "_values")
 
-    def __init__(self, values: Mapping[str, object], name: str) -> None:
-        self._values, self._name = values, name
+    def __init__(self, values: Mapping[str, object], names: Iterable[str]) -> None:
+        self._values, self._names = values, frozenset(names)
 
     def __getitem__(self, name: str) -> object:
-        if name == self._name:
+        if name in self._names:
             raise KeyError(name)
         return self._values[name]
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name in self._values if name != self._name)
+        return (name for name in self._values if name not in self._names)
 
     def __len__(self) -> int:
-        return len(self._values) - 1
+        return sum(1 for _ in self)
 
 
 def _text(values: Mapping[str, object], name: str) -> str:
@@ -132,9 +155,14 @@ def _checked_id(value: object, name: str) -> Id:
         raise UnreadableError(f"id field {name!r} holds a {json_name(value)} instead of a string or an integer")
     if isinstance(value, str):
         _check_unicode(value, f"id field {name!r}")
-    if len(str(value).encode()) > MAX_ID_BYTES or "\0" in str(value):
+    if not fits_as_id(value):
         raise UnreadableError(f"id field {name!r} is longer than {MAX_ID_BYTES} bytes or has a NUL character")
     return value
+
+
+def fits_as_id(value: Id) -> bool:
+    """Whether stores take it as a document's id."""
+    return len(str(value).encode()) <= MAX_ID_BYTES and "\0" not in str(value)
 
 
 def _check_unicode(text: str, where: str) -> None:

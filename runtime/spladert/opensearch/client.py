@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import netrc
 import os
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,13 +36,13 @@ def connect(url: StoreUrl, connection: Connection, environment: Mapping[str, str
     from opensearchpy import OpenSearch
 
     logging.getLogger("opensearch").addHandler(logging.NullHandler())  # it logs what is retried as if it had failed
-    _check_tls(url, connection)
+    connection.check(url)
     if connection.insecure:
         _log.warning("%s: the certificate is NOT checked; anyone in between can read and change everything", url)
     return OpenSearch(
         hosts=[{"host": url.host, "port": url.port}],
         use_ssl=url.tls,
-        ssl_context=_tls(connection) if url.tls else None,
+        ssl_context=connection.tls() if url.tls else None,
         http_auth=_signer(url, connection.aws) if connection.aws else _login(url, environment),
         timeout=connection.timeout,
         max_retries=0,  # retried where it is known what may be sent twice
@@ -56,34 +55,6 @@ def require_opensearch() -> None:
         import opensearchpy  # noqa: F401
     except ImportError as error:
         raise DependencyError("OpenSearch needs opensearch-py: pip install 'spladert[opensearch]'") from error
-
-
-def _check_tls(url: StoreUrl, connection: Connection) -> None:
-    files = {"--ca": connection.ca, "--client-cert": connection.client_cert, "--client-key": connection.client_key}
-    given = [name for name, path in files.items() if path is not None] + ["--insecure"] * connection.insecure
-    if given and not url.tls:
-        raise InputError(f"{given[0]} is for TLS, and {url} has none: write {url.scheme}+https://")
-    if (connection.client_cert is None) != (connection.client_key is None):
-        raise InputError("--client-cert and --client-key belong together; give both or none")
-    for name, path in files.items():
-        if path is not None and not path.is_file():
-            raise InputError(f"{name}: {path} is not a file")
-
-
-def _tls(connection: Connection) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=connection.ca)
-        if connection.client_cert is not None:
-            context.load_cert_chain(connection.client_cert, connection.client_key, password=_no_password)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise InputError(f"--ca, --client-cert or --client-key cannot be read as PEM: {error}") from None
-    if connection.insecure:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
-
-
-def _no_password() -> str:
-    raise ValueError("the key asks for a password; give one without")
 
 
 def _login(url: StoreUrl, environment: Mapping[str, str]) -> tuple[str, str] | None:

@@ -62,7 +62,15 @@ class OpenSearchSearcher:
         """(bundle, revision) that open what made the index."""
         return self.meta.bundle, self.meta.revision
 
-    def search(self, encoder: SparseEncoder, question: str, *, top: int = 10, hybrid: bool = False) -> Answer:
+    def search(
+        self,
+        encoder: SparseEncoder,
+        question: str,
+        *,
+        top: int = 10,
+        hybrid: bool = False,
+        filters: Mapping[str, str] | None = None,
+    ) -> Answer:
         """The best documents for a question.
 
         Args:

@@ -20,18 +20,22 @@ from ...vectors import SparseVectors
 from ..records import Id, Record
 
 IDS, LENGTHS, INDICES, VALUES = "ids.jsonl", "lengths.i64", "indices.i32", "values.f32"
-FILES = (IDS, LENGTHS, INDICES, VALUES)
-_KINDS = {LENGTHS: "i8", INDICES: "i4", VALUES: "f4"}
+BEGINS, ENDS = "begins.i64", "ends.i64"  # of passages; empty where documents are not cut
+FILES = (IDS, LENGTHS, INDICES, VALUES, BEGINS, ENDS)
+_KINDS = {LENGTHS: "i8", INDICES: "i4", VALUES: "f4", BEGINS: "i8", ENDS: "i8"}
 _LIKE_AN_INTEGER = re.compile(r"-?[0-9]+\Z")
 
 
 def spool_columns(records: Sequence[Record], vectors: SparseVectors) -> dict[str, bytes]:
     """The bytes to append to each file of the spool."""
+    passages = [record.passage for record in records if record.passage is not None]
     return {
         IDS: "".join(f"{json.dumps(record.id, ensure_ascii=False)}\n" for record in records).encode("utf-8"),
         LENGTHS: np.diff(vectors.indptr).astype("<i8").tobytes(),
         INDICES: vectors.indices.astype("<i4").tobytes(),
         VALUES: vectors.values.astype("<f4").tobytes(),
+        BEGINS: np.array([passage.begin for passage in passages], "<i8").tobytes(),
+        ENDS: np.array([passage.end for passage in passages], "<i8").tobytes(),
     }
 
 
@@ -88,6 +92,7 @@ class Columns:
 
     Attributes:
         ids: what all ids have in common.
+        passages: whether rows are passages, with a begin and an end.
         parts: what becomes of each file, in order; one of no rows if there are none.
     """
 
@@ -102,6 +107,7 @@ class Columns:
             self.ids = IdColumn.of(map(json.loads, lines))
         self._streams = {name: (folder / name).open("rb") for name in FILES}
         rows = (folder / LENGTHS).stat().st_size // 8
+        self.passages = (folder / BEGINS).stat().st_size > 0
         size = rows_per_part or max(rows, 1)
         self.parts = [
             Part(count, sum(int(lengths.sum()) for lengths in self.read(LENGTHS, count, step)))

@@ -23,16 +23,21 @@ from .spooled import SpooledSink
 JSONL = "vectors.jsonl"
 
 
-def jsonl_bytes(records: Sequence[Record], vectors: SparseVectors, names: Sequence[str] | None) -> bytes:
+# (records, vectors, tokens by id or None for ids) -> the lines, and those records that cannot be in them
+LineWriter = Callable[[Sequence[Record], SparseVectors, Sequence[str] | None], tuple[bytes, list[BadRecord]]]
+
+
+def jsonl_lines(
+    records: Sequence[Record], vectors: SparseVectors, names: Sequence[str] | None
+) -> tuple[bytes, list[BadRecord]]:
     """A line a vector: `{"id", "indices", "values"}`, or `{"id", "vector": {token: weight}}` with `names`.
 
-    Weights have the fewest digits that give the same float32 back.
+    Weights have the fewest digits that give the same float32 back. A passage has its "begin" and "end" behind its id.
 
     Raises:
         InputError: a weight is infinite, which JSON cannot hold.
     """
-    if not np.isfinite(vectors.values).all():
-        raise InputError("the model gave an infinite weight, which JSON cannot hold; try another precision")
+    check_finite(vectors)
     indices = vectors.indices.tolist()
     weights = vectors.values.astype(str).tolist()
     lines = []
@@ -43,8 +48,18 @@ def jsonl_bytes(records: Sequence[Record], vectors: SparseVectors, names: Sequen
         else:
             pairs = zip(indices[part], weights[part], strict=True)
             body = '"vector":{' + ",".join(f"{_json(names[i])}:{weight}" for i, weight in pairs) + "}"
-        lines.append(f'{{"id":{_json(record.id)},{body}}}\n')
-    return "".join(lines).encode("utf-8")
+        part_of = "" if record.passage is None else f'"begin":{record.passage.begin},"end":{record.passage.end},'
+        lines.append(f'{{"id":{_json(record.id)},{part_of}{body}}}\n')
+    return "".join(lines).encode("utf-8"), []
+
+
+def check_finite(vectors: SparseVectors) -> None:
+    """
+    Raises:
+        InputError: a weight is infinite.
+    """
+    if not np.isfinite(vectors.values).all():
+        raise InputError("the model gave an infinite weight, which JSON cannot hold; try another precision")
 
 
 def _json(value: object) -> str:
@@ -56,12 +71,22 @@ class JsonlSink(SpooledSink):
 
     spool_files: ClassVar[tuple[str, ...]] = (JSONL,)
 
-    def __init__(self, place: Place, vocabulary: Vocabulary, *, compression: str | None = None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        vocabulary: Vocabulary,
+        *,
+        compression: str | None = None,
+        lines: LineWriter = jsonl_lines,
+        lines_per_record: int = 1,
+    ) -> None:
         super().__init__(place, vocabulary)
-        self._compression = compression
+        self._compression, self._lines, self._lines_per_record = compression, lines, lines_per_record
 
     def write(self, records: Sequence[Record], vectors: SparseVectors) -> None:
-        self.spool.append({JSONL: jsonl_bytes(records, vectors, self.vocabulary.names)})
+        content, refused = self._lines(records, vectors, self.vocabulary.names)
+        self.spool.append({JSONL: content})
+        self.refuse(refused)
 
     def assemble(self, folder: Path) -> list[Path]:
         spooled = self.spool.folder / JSONL
@@ -76,7 +101,7 @@ class JsonlSink(SpooledSink):
                     if rows is None:
                         shutil.copyfileobj(lines, part)
                     else:
-                        for line in islice(lines, rows):
+                        for line in islice(lines, rows * self._lines_per_record):
                             part.write(line)
         return files
 
@@ -98,6 +123,7 @@ class JsonlStream:
         skipped: Callable[[BadRecord], None],
         *,
         compression: str | None = None,
+        lines: LineWriter = jsonl_lines,
     ) -> None:
         """
         Args:
@@ -105,9 +131,11 @@ class JsonlStream:
             vocabulary: how entries are written.
             skipped: called with each bad record that is skipped.
             compression: an ending of `compression.ENDINGS`.
+            lines: what makes the lines.
         """
         self._stream = stream
-        self._lines = _through(stream, compression)
+        self._written = _through(stream, compression)
+        self._lines = lines
         self._vocabulary = vocabulary
         self._skipped = skipped
 
@@ -115,8 +143,10 @@ class JsonlStream:
         return Progress()
 
     def write(self, records: Sequence[Record], vectors: SparseVectors) -> None:
-        self._lines.write(jsonl_bytes(records, vectors, self._vocabulary.names))
-        self._lines.flush()
+        content, refused = self._lines(records, vectors, self._vocabulary.names)
+        self._written.write(content)
+        self._written.flush()
+        self.reject(refused)
 
     def reject(self, records: Sequence[BadRecord]) -> None:
         for record in records:
@@ -126,6 +156,6 @@ class JsonlStream:
         """What was written is out of our hands."""
 
     def finish(self) -> None:
-        if self._lines is not self._stream:
-            self._lines.close()
+        if self._written is not self._stream:
+            self._written.close()
         self._stream.flush()

@@ -1,4 +1,7 @@
-"""npz: what `scipy.sparse.load_npz` reads (a csr_array), and the array `ids`; rows are sorted by falling weight."""
+"""npz: what `scipy.sparse.load_npz` reads (a csr_array), and the array `ids`; rows are sorted by falling weight.
+
+Of passages there are the arrays `begin` and `end` too.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 
 from ...vectors import SparseVectors
 from ..records import Record
-from .columns import FILES, INDICES, LENGTHS, VALUES, Columns, Part, spool_columns
+from .columns import BEGINS, ENDS, FILES, INDICES, LENGTHS, VALUES, Columns, Part, spool_columns
 from .spooled import SpooledSink
 
 
@@ -53,6 +56,11 @@ class NpzSink(SpooledSink):
                 ends = at[-1] + np.cumsum(lengths)
                 entry.write(ends.astype("<i8").tobytes())
                 at = ends
+        for name, column in (("begin", BEGINS), ("end", ENDS)):
+            if columns.passages:
+                with _npy(archive, name, np.dtype("<i8"), (part.rows,)) as entry:
+                    for block in columns.read(column, part.rows, step):
+                        entry.write(block.tobytes())
         id_dtype = np.dtype("<i8" if columns.ids.integers else f"<U{columns.ids.longest}")
         with _npy(archive, "ids", id_dtype, (part.rows,)) as entry:
             for ids in columns.read_ids(part.rows, step):

@@ -1,4 +1,4 @@
-"""Parquet: columns `id`, `indices` or `tokens`, and `values`, the last two as lists."""
+"""Parquet: columns `id`, `indices` or `tokens`, and `values`, the last two as lists; of passages `begin` and `end`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from ...vectors import SparseVectors
 from ..parquet import require_pyarrow
 from ..records import Record
-from .columns import FILES, INDICES, LENGTHS, VALUES, Columns, Part, spool_columns
+from .columns import BEGINS, ENDS, FILES, INDICES, LENGTHS, VALUES, Columns, Part, spool_columns
 from .spooled import SpooledSink
 
 
@@ -36,7 +36,15 @@ class ParquetSink(SpooledSink):
         names = self.vocabulary.names
         id_type = pa.int64() if columns.ids.integers else pa.string()
         key, key_type = ("indices", pa.int32()) if names is None else ("tokens", pa.string())
-        schema = pa.schema([("id", id_type), (key, pa.list_(key_type)), ("values", pa.list_(pa.float32()))])
+        spans = (BEGINS, ENDS) if columns.passages else ()
+        schema = pa.schema(
+            [
+                ("id", id_type),
+                (key, pa.list_(key_type)),
+                ("values", pa.list_(pa.float32())),
+                *((name, pa.int64()) for name in ("begin", "end")[: len(spans)]),
+            ]
+        )
         step = self.rows_per_group
         with pa.parquet.ParquetWriter(path, schema) as writer:
             groups = zip(columns.read_ids(part.rows, step), columns.read(LENGTHS, part.rows, step), strict=True)
@@ -52,4 +60,6 @@ class ParquetSink(SpooledSink):
                     pa.ListArray.from_arrays(at, pa.array(keys, key_type)),
                     pa.ListArray.from_arrays(at, pa.array(weights)),
                 ]
-                writer.write_table(pa.Table.from_arrays([pa.array(ids, id_type), *lists], schema=schema))
+                rows = len(ids)
+                ends = [pa.array(next(columns.read(name, rows, rows))) for name in spans if rows]
+                writer.write_table(pa.Table.from_arrays([pa.array(ids, id_type), *lists, *ends], schema=schema))

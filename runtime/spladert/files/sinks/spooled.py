@@ -86,13 +86,23 @@ class SpooledSink(ABC):
     def reject(self, records: Sequence[BadRecord]) -> None:
         self.spool.append({ERRORS: b"".join(record.to_json() for record in records)})
 
+    def refuse(self, records: Sequence[BadRecord]) -> None:
+        """Keep records that the format cannot hold; `report` says so at the end."""
+        if records:
+            self.reject(records)
+
     def commit(self, progress: Progress) -> None:
         self.spool.save(self._job, progress)
         self._progress = progress
 
     def finish(self) -> None:
         files = self.assemble(self.spool.assembly())
-        if self._progress.errors:
+        with (self.spool.folder / ERRORS).open("rb") as lines:
+            errors = sum(1 for _ in lines)
+        if errors > self._progress.errors:
+            count = errors - self._progress.errors
+            self.report = (f"{count:,} documents cannot be in this format, see {self.place.errors}",)
+        if errors:
             shutil.copyfile(self.spool.folder / ERRORS, self.place.errors)
         elif self.place.overwrite:
             self.place.errors.unlink(missing_ok=True)

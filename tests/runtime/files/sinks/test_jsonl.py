@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from spladert import InputError
 from spladert.files import BadRecord, Job, Progress, Vocabulary
 from spladert.files.place import Place
-from spladert.files.sinks.jsonl import JsonlSink, JsonlStream, jsonl_bytes
+from spladert.files.sinks.jsonl import JsonlSink, JsonlStream, jsonl_lines
 from support.vectors import records_of, sparse_vectors
 
 weights = st.floats(min_value=2**-126, max_value=2**100, width=32)
@@ -24,7 +24,7 @@ ids = st.one_of(st.integers(), st.text(st.characters(exclude_categories=["Cs"], 
 @given(rows, st.data())
 def test_lines_give_the_same_float32_back(content: list[dict[int, float]], data: st.DataObject) -> None:
     keys = data.draw(st.lists(ids, min_size=len(content), max_size=len(content)))
-    lines = jsonl_bytes(records_of(keys), sparse_vectors(content), None).decode().split("\n")[:-1]
+    lines = jsonl_lines(records_of(keys), sparse_vectors(content), None)[0].decode().split("\n")[:-1]
     found = [json.loads(line) for line in lines]
     assert [line["id"] for line in found] == keys
     assert [dict(zip(line["indices"], np.float32(line["values"]).tolist(), strict=True)) for line in found] == content
@@ -33,7 +33,7 @@ def test_lines_give_the_same_float32_back(content: list[dict[int, float]], data:
 @given(rows)
 def test_lines_with_tokens_lose_no_entry(content: list[dict[int, float]]) -> None:
     names = [f't{i}"\\' for i in range(100)]
-    lines = jsonl_bytes(records_of(range(len(content))), sparse_vectors(content), names).decode().splitlines()
+    lines = jsonl_lines(records_of(range(len(content))), sparse_vectors(content), names)[0].decode().splitlines()
     found = [json.loads(line)["vector"] for line in lines]
     assert [{names[i]: w for i, w in row.items()} for row in content] == [
         {token: float(np.float32(w)) for token, w in row.items()} for row in found
@@ -42,7 +42,7 @@ def test_lines_with_tokens_lose_no_entry(content: list[dict[int, float]]) -> Non
 
 def test_an_infinite_weight_is_refused() -> None:
     with pytest.raises(InputError, match="infinite weight"):
-        jsonl_bytes(records_of([1]), sparse_vectors([{3: float("inf")}]), None)
+        jsonl_lines(records_of([1]), sparse_vectors([{3: float("inf")}]), None)
 
 
 CONTENT: list[dict[int, float]] = [{5: 2.5, 1: 0.5}, {}, {99: 1.5}]

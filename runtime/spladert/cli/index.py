@@ -1,0 +1,58 @@
+"""`spladert index`: documents into a folder that `spladert search` asks, without a server."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from ..files import Encoding, Fields, Job, RunOptions
+from ..passages import Passages
+from .encoding import encoding_options
+from .input import input_name, input_options, open_records, passage_options
+from .job import run_job
+from .options import Runtime, runtime_options
+
+
+@click.command("index")
+@click.argument("source", metavar="INPUT")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--model", metavar="BUNDLE", help="Bundle folder or hub id. [default: what made the index, else spladert's]"
+)
+@input_options
+@passage_options
+@encoding_options
+@click.option("--skip-errors", is_flag=True, help="Keep bad lines in a file in FOLDER/jobs and go on.")
+@runtime_options
+def index_command(
+    source: str,
+    folder: Path,
+    model: str | None,
+    input_format: str | None,
+    fields: Fields,
+    passages: Passages | None,
+    encoding: Encoding,
+    skip_errors: bool,
+    runtime: Runtime,
+) -> None:
+    """Index the documents of INPUT, a file as `encode --input` takes it, in FOLDER, for `spladert search`.
+
+    A FOLDER that is not there is made; one that is there gets the documents in addition, in the place of those with the
+    same ids. After a stop of any kind it is whole, and the same command goes on where it stopped.
+    """
+    from ..index import indexed_by, open_index_sink
+
+    if model is None:
+        model, revision = indexed_by(folder)
+        runtime = dataclasses.replace(runtime, revision=runtime.revision or revision)
+    with (
+        open_records((), source, input_format, fields) as (records, file),
+        runtime.load(model) as encoder,
+        open_index_sink(folder, encoder, input_name(source)) as sink,
+    ):
+        how = dataclasses.replace(encoding, side=encoding.side or "document")
+        job = Job.of(encoder, format="index", encoding=how, passages=passages)
+        options = RunOptions(runtime.batch_size, skip_errors)
+        run_job(encoder, records, file, sink, job, options, fields=fields, skipped=None)

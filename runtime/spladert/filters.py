@@ -1,0 +1,33 @@
+"""What a filter, FIELD=VALUE, asks of a document's fields."""
+
+from __future__ import annotations
+
+from .errors import InputError
+
+
+def wanted_values(text: str) -> list[str | int | float | bool]:
+    """What a filter's value may stand for: the text itself, or the number or boolean that it spells."""
+    values: list[str | int | float | bool] = [text]
+    if text in ("true", "false"):
+        values.append(text == "true")
+    try:
+        number = float(text)
+    except ValueError:
+        return values
+    if number.is_integer() and abs(number) < 2**53:
+        values.append(int(number))
+    elif abs(number) < float("inf"):
+        values.append(number)
+    return values
+
+
+def field_paths(name: str) -> list[list[str]]:
+    """Where a filter's field may be: under its name, or, if that has dots, nested.
+
+    Raises:
+        InputError: no field can be called so.
+    """
+    if not name or '"' in name or "\\" in name:
+        raise InputError(f"a filter's field is {name!r}; give FIELD=VALUE with a field's name")
+    parts = name.split(".")
+    return [[name], parts] if len(parts) > 1 and all(parts) else [[name]]

@@ -1,0 +1,66 @@
+"""What the searchers of all stores do with what they find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from .encoder import SparseEncoder
+from .errors import InputError
+from .files.records import PASSAGE
+from .stores import Hit, Match
+from .vectors import SparseVector
+
+GROWTH = 4  # times as many passages where those found are of too few documents
+MOST = 10_000  # passages that are looked at
+
+
+def encode_question(encoder: SparseEncoder, question: str) -> SparseVector:
+    """A question's vector.
+
+    Raises:
+        InputError: it is empty, or nothing is left of it.
+    """
+    if not question.strip():
+        raise InputError("the question is empty; ask something")
+    vector = encoder.encode_query(question)
+    if not len(vector):
+        raise InputError("the question has no token that the model knows; ask in other words")
+    return vector
+
+
+def matches_of(encoder: SparseEncoder, question: SparseVector, document: Mapping[int, float]) -> tuple[Match, ...]:
+    """The tokens that a question and a document's `{token id: weight}` share, the one that adds most first."""
+    names = encoder.tokens
+    found = [
+        Match(names[i], weight, document[i])
+        for i, weight in zip(question.indices.tolist(), question.values.tolist(), strict=True)
+        if i in document
+    ]
+    return tuple(sorted(found, key=lambda match: -match.product))
+
+
+def take_passage(fields: dict[str, Any]) -> Mapping[str, Any] | None:
+    """Take out of a document's fields what they say of the passage that it is; None if it is none."""
+    passage = fields.get(PASSAGE)
+    if not isinstance(passage, Mapping) or "document" not in passage:
+        return None
+    del fields[PASSAGE]
+    return passage
+
+
+def best_passages(find: Callable[[int], Sequence[Hit]], top: int) -> tuple[Hit, ...]:
+    """The best `top` hits, of each document the best passage alone.
+
+    Args:
+        find: a number of hits wanted -> so many of the best, or all that there are, the best first.
+    """
+    wanted = top
+    while True:
+        hits = find(wanted)
+        best: dict[Any, Hit] = {}
+        for hit in hits:
+            best.setdefault(hit.id if hit.passage is None else ("passage of", hit.passage["document"]), hit)
+        if len(best) >= top or len(hits) < wanted or wanted >= MOST:
+            return tuple(best.values())[:top]
+        wanted = min(wanted * GROWTH, MOST)

@@ -1,0 +1,84 @@
+"""Rows into points: a `Collection` over any `Points`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..bm25 import document_entries
+from ..encoder import SparseEncoder
+from ..errors import InputError
+from ..files.sinks.store import Refused, Row
+from ..origin import origin_of
+from ..vectors import SparseVectors
+from .points import ID, PointData, Points, point_id, sorted_entries
+
+
+class PointsCollection:
+    """Points as a `Collection`."""
+
+    text_field = "text"
+
+    def __init__(self, points: Points, where: str, encoder: SparseEncoder) -> None:
+        """
+        Args:
+            points: where they are kept.
+            where: what the user calls it, for messages.
+            encoder: whose vectors are written.
+        """
+        self._points, self._where, self._encoder = points, where, encoder
+        self._there = False
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        return {}
+
+    def open(self, *, fresh: bool) -> bool:
+        asked = origin_of(self._encoder.bundle, self._encoder.variant.name)
+        origin = self._points.origin()
+        if origin is not None:
+            origin.check(asked, self._where)
+        self._there = origin is not None
+        return self._there
+
+    def write(self, rows: Sequence[Row], vectors: SparseVectors) -> Sequence[Refused]:
+        self._make()
+        points: list[PointData] = []
+        refused: list[Refused] = []
+        words = document_entries(self._encoder.tokenizer, [row.text for row in rows])
+        for position, (row, vector, bm25) in enumerate(zip(rows, vectors, words, strict=True)):
+            try:
+                payload = _payload(row)
+            except InputError as error:
+                refused.append(Refused(position, str(error)))
+                continue
+            points.append(PointData(point_id(row.id), payload, sorted_entries(vector) if len(vector) else None, bm25))
+        self._delete_others(rows)
+        if points:
+            self._points.upsert(points)
+        return refused
+
+    def finish(self) -> Sequence[str]:
+        self._make()
+        self._points.settle()
+        return ()
+
+    def _delete_others(self, rows: Sequence[Row]) -> None:
+        """Delete what an earlier version of these documents has besides: more passages, or none."""
+        begun = [row.document_id for row in rows if row.is_first]
+        whole = [row.document_id for row in rows if row.is_first and row.id != row.document_id]
+        if whole:
+            self._points.delete([point_id(document) for document in whole])
+        if begun:
+            self._points.delete_passages(begun)
+
+    def _make(self) -> None:
+        if not self._there:
+            self._points.make(origin_of(self._encoder.bundle, self._encoder.variant.name))
+            self._there = True
+
+
+def _payload(row: Row) -> dict[str, object]:
+    payload = row.plain_fields()
+    if ID in payload:
+        raise InputError(f"the document has a field {ID!r} besides its id, where that is kept; rename it")
+    return {**payload, ID: row.id}

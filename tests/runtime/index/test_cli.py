@@ -1,0 +1,175 @@
+"""`spladert index` and `spladert search FOLDER` as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from spladert import SparseEncoder
+from spladert.cli import main
+from spladert.index import SparseIndex
+
+QUICK = ("--threads", "1", "--no-spin")
+COMMAND = [sys.executable, "-c", "from spladert.cli import main; main()"]
+DOCUMENTS = [
+    {"_id": "diabetes", "body": "당뇨병 치료에는 식이요법과 운동이 중요하다", "year": 2020},
+    {"_id": "law", "body": "손해배상 청구 소송에서 위자료를 산정하는 기준", "year": 2021},
+    {"_id": "long", "body": "서울의 오늘 날씨는 맑고 기온은 이십 도이다. " * 10 + "비빔밥은 맛있다.", "year": 2022},
+]
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+    Path("docs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in DOCUMENTS), encoding="utf-8")
+
+    def run(*arguments: str, input: str | bytes | None = None) -> Result:
+        return CliRunner().invoke(main, [*arguments, *QUICK], input=input)
+
+    return run
+
+
+def test_a_file_is_indexed_and_asked(run: Run) -> None:
+    made = run("index", "docs.jsonl", "my", "--field", "body")
+    assert made.exit_code == 0, made.output
+    assert "3 texts" in made.stderr
+    assert "1 texts were longer than 64 tokens and were cut: 5" in made.stderr
+    assert "% of them was not read (--passages reads all)" in made.stderr
+    found = run("search", "my", "당뇨병 치료", "--top", "1")
+    assert found.exit_code == 0, found.output
+    assert "diabetes" in found.stdout
+    assert "당뇨병" in found.stdout
+    answer = json.loads(run("search", "my", "손해배상", "--json", "-").stdout)
+    (hit,) = answer["hits"]
+    assert (hit["id"], hit["text"], hit["passage"]) == ("law", DOCUMENTS[1]["body"], None)
+    assert hit["fields"] == {"body": DOCUMENTS[1]["body"], "year": 2021}
+    assert hit["score"] == pytest.approx(sum(token["product"] for token in hit["tokens"]), rel=1e-5)
+    assert "nothing found" in run("search", "my", "손해배상", "--filter", "year=2020").stderr
+
+
+def test_passages_reach_the_end_of_a_document(run: Run) -> None:
+    made = run("index", "docs.jsonl", "my", "--field", "body", "--passages", "--overlap", "8")
+    assert made.exit_code == 0, made.output
+    assert "passages of 3 documents" in made.stderr
+    assert "were cut" not in made.stderr
+    (hit,) = json.loads(run("search", "my", "비빔밥", "--json", "-").stdout)["hits"]
+    text = str(DOCUMENTS[2]["body"])
+    assert hit["passage"]["document"] == "long"
+    assert hit["text"] == text[hit["passage"]["begin"] : hit["passage"]["end"]]
+    assert hit["fields"] == {"year": 2022}
+    limited = run("index", "docs.jsonl", "other", "--field", "body", "--passages", "--max-passages", "1")
+    assert "3 passages of 3 documents, 1 of them read only as far as --max-passages" in limited.stderr
+
+
+def test_questions_are_asked_one_after_the_other(run: Run) -> None:
+    assert run("index", "docs.jsonl", "my", "--field", "body").exit_code == 0
+    done = run("search", "my", "--top", "1", "--json", "-", input="당뇨병\n\n \n손해배상\n")
+    assert done.exit_code == 0
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(each["question"], each["hits"][0]["id"]) for each in answers] == [
+        ("당뇨병", "diabetes"),
+        ("손해배상", "law"),
+    ]
+
+
+def test_in_a_terminal_there_is_a_prompt(run: Run, tmp_path: Path) -> None:
+    assert run("index", "docs.jsonl", "my", "--field", "body").exit_code == 0
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "search", "my", "--top", "1", *QUICK], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path
+    )
+    os.close(theirs)
+    shown = ""
+
+    def until(text: str) -> None:
+        nonlocal shown
+        deadline = time.monotonic() + 60
+        while text not in shown:
+            assert time.monotonic() < deadline, shown
+            if select.select([ours], [], [], 1)[0]:
+                shown += os.read(ours, 65536).decode(errors="replace")
+
+    until("question> ")
+    os.write(ours, "손해배상\n".encode())
+    until("law")
+    os.write(ours, b"\x04")
+    assert process.wait(60) == 0
+    os.close(ours)
+
+
+def test_wrong_places_and_options_are_named(run: Run) -> None:
+    for arguments, message in [
+        (("search", "gone", "x"), "there is no index gone; make it with spladert index INPUT 'gone'"),
+        (("search", "docs.jsonl", "x"), "there is no index docs.jsonl"),
+        (("search", "gone", "x", "--insecure"), "'gone' is no URL of one"),
+        (("index", "gone.jsonl", "my"), "gone.jsonl cannot be read"),
+        (("index", "docs.jsonl", "docs.jsonl", "--field", "body"), "docs.jsonl is a file"),
+        (("index", "docs.jsonl", "my"), "line 1: no field 'text'"),
+        (("index", "docs.jsonl", "my", "--passages", "--overlap", "62"), "less than the 62 tokens"),
+    ]:
+        done = run(*arguments)
+        assert done.exit_code == 1, done.output
+        assert message in done.stderr
+    for arguments, message in [
+        (("search", "my", "x", "--filter", "year"), "write FIELD=VALUE"),
+        (("search", "my", "x", "--filter", "year=1", "--filter", "year=2"), "two values of 'year'"),
+        (("search", "my", "--json", "answers.json"), "--json FILE is for one question"),
+        (("index", "docs.jsonl", "my", "--overlap", "3"), "are for --passages"),
+    ]:
+        done = run(*arguments)
+        assert done.exit_code == 2, done.output
+        assert message in done.stderr
+
+
+def test_bad_lines_are_kept_aside(run: Run) -> None:
+    with Path("docs.jsonl").open("a") as stream:
+        stream.write('{no json\n{"body": "a", "other": "\\ud800"}\n')
+    assert "line 4: not valid JSON" in run("index", "docs.jsonl", "my", "--field", "body").stderr
+    done = run("index", "docs.jsonl", "my", "--field", "body", "--skip-errors")
+    assert done.exit_code == 0, done.output
+    assert "1 bad lines were skipped, see my/jobs/" in done.stderr
+    assert "1 documents were refused by the store, see my/jobs/" in done.stderr
+    (refused,) = Path("my/jobs").glob("*.refused.jsonl")
+    assert "cannot be JSON" in json.loads(refused.read_text())["_refused"]
+
+
+def test_the_model_is_that_of_the_index(run: Run, tiny_bundle: Path) -> None:
+    assert run("index", "docs.jsonl", "my", "--field", "body", "--model", str(tiny_bundle)).exit_code == 0
+    assert run("index", "docs.jsonl", "my", "--field", "body").exit_code == 0
+    assert run("search", "my", "당뇨병").exit_code == 0
+    shipped = str(SparseEncoder.load(threads=1).bundle.path)
+    for command in (("search", "my", "당뇨병"), ("index", "docs.jsonl", "my", "--field", "body")):
+        done = run(*command, "--model", shipped)
+        assert done.exit_code == 1
+        assert "the index my was made with a different weights and tokenizer" in done.stderr
+
+
+def test_a_killed_run_goes_on(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "many.jsonl"
+    path.write_text("".join(f'{{"id": {n}, "text": "당뇨병 {n}"}}\n' for n in range(3000)), encoding="utf-8")
+    process = subprocess.Popen([*COMMAND, "index", "many.jsonl", "my", *QUICK], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not list((tmp_path / "my" / "jobs").glob("*/state.json")):
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with SparseIndex.open("my") as index:
+        assert len(index) >= 1024
+    done = run("index", "many.jsonl", "my")
+    assert done.exit_code == 0, done.output
+    assert "by an interrupted run" in done.stderr
+    with SparseIndex.open("my") as index:
+        assert len(index) == 3000

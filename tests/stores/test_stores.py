@@ -1,0 +1,198 @@
+"""Every store: the same documents, the same questions, the exact ranking, and nothing lost or doubled."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from spladert import SparseEncoder
+from spladert.cli import main
+from spladert.evaluation.retrieval import search as exact_search
+from spladert.stores import Connection, open_searcher
+from support.paths import ROOT
+from support.store_load import CHUNK, load_into_store
+
+WORDS = [
+    "당뇨병",
+    "치료",
+    "손해배상",
+    "소송",
+    "날씨",
+    "기온",
+    "헌법",
+    "인슐린",
+    "계약서",
+    "약관",
+    "비빔밥",
+    "전세",
+    "국",
+]
+DOCUMENTS: list[dict[str, Any]] = [
+    {"_id": f"문서 {n}", "text": " ".join([WORDS[n % 13], WORDS[n * 7 % 11], WORDS[n * 3 % 5], str(n)]), "number": n}
+    for n in range(100)
+]
+QUESTIONS = ["당뇨병 치료", "국가의 손해배상", "전세 계약서 약관", "오늘 날씨"]
+LONG = "서울의 오늘 날씨는 맑다. 기온은 영상 이십 도까지 오른다. " * 12 + "당뇨병 치료에는 식이요법이 중요하다."
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, [*arguments, "--threads", "1", "--no-spin"])
+
+
+def write(path: Path, *documents: dict[str, Any] | str) -> Path:
+    lines = [each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in documents]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def encode(path: Path, store: str, *options: str) -> Result:
+    done = run("encode", "--input", str(path), "--output", store, *options)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def ask(store: str, question: str, *options: str) -> list[dict[str, Any]]:
+    done = run("search", store, question, "--json", "-", *options)
+    assert done.exit_code == 0, done.output
+    hits: list[dict[str, Any]] = json.loads(done.stdout)["hits"]
+    return hits
+
+
+def assert_exact(encoder: SparseEncoder, store: str, documents: list[dict[str, Any]]) -> None:
+    """The ten best of each question are those of the exact product, with its scores, tokens, texts and fields."""
+    vectors = encoder.encode_document([document["text"] for document in documents])
+    with open_searcher(store, Connection()) as searcher:
+        for question in QUESTIONS:
+            asked = encoder.encode_query([question])
+            (best,) = exact_search(asked, vectors)
+            dots = (asked.to_scipy() @ vectors.to_scipy().T).toarray()[0]
+            hits = searcher.search(encoder, question).hits
+            assert [hit.score for hit in hits] == pytest.approx(dots[best].tolist(), rel=1e-4)
+            by_id = {document["_id"]: number for number, document in enumerate(documents)}
+            for hit in hits:
+                document = documents[by_id[hit.id]]
+                assert hit.score == pytest.approx(dots[by_id[hit.id]], rel=1e-4)
+                assert hit.score == pytest.approx(sum(match.product for match in hit.matches), rel=1e-4)
+                assert (hit.text, hit.fields) == (document["text"], {"number": document["number"]})
+
+
+def test_the_ranking_is_exact(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
+    assert "100 texts" in encode(write(tmp_path / "docs.jsonl", *DOCUMENTS), store).stderr
+    assert_exact(encoder, store, DOCUMENTS)
+    (hit, *_) = ask(store, "당뇨병 치료", "--top", "1")
+    assert hit["tokens"][0]["product"] > 0
+
+
+def test_documents_with_the_same_id_are_replaced(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
+    encode(write(tmp_path / "docs.jsonl", *DOCUMENTS), store)
+    changed = [{**document, "text": f"{WORDS[n % 7]} 변경"} for n, document in enumerate(DOCUMENTS)][:60]
+    encode(write(tmp_path / "changed.jsonl", *changed, changed[-1]), store)
+    assert_exact(encoder, store, [*changed, *DOCUMENTS[60:]])
+
+
+def test_a_killed_job_goes_on(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
+    path, state = write(tmp_path / "docs.jsonl", *DOCUMENTS), tmp_path / "state"
+    command = [sys.executable, "-m", "support.store_load", store, str(path), str(state), "60"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    summary, _ = load_into_store(encoder, store, path, state)
+    assert summary.texts == 100
+    assert summary.resumed >= 1 * CHUNK
+    assert_exact(encoder, store, DOCUMENTS)
+    assert list(state.iterdir()) == []
+
+
+def test_what_is_refused_is_kept_aside(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
+    bad = '{"_id": "bad", "text": "당뇨병", "other": "\\ud800"}'
+    done = encode(write(tmp_path / "docs.jsonl", bad, *DOCUMENTS, "{no json"), store, "--skip-errors")
+    assert "1 documents were refused by the store" in done.stderr
+    assert "1 bad lines were skipped" in done.stderr
+    (refused,) = (tmp_path / "state").glob("**/*.refused.jsonl")
+    line = json.loads(refused.read_text())
+    assert (line["_id"], line["other"]) == ("bad", "\ud800")
+    assert "surrogates" in line["_refused"]
+    assert_exact(encoder, store, DOCUMENTS)
+    mended = write(tmp_path / "mended.jsonl", {**line, "other": "mended"})
+    encode(mended, store)
+    assert ask(store, "당뇨병", "--filter", "other=mended")[0]["id"] == "bad"
+
+
+def test_filters(store: str, tmp_path: Path) -> None:
+    documents = [
+        {"id": "a", "text": "당뇨병", "year": 2020, "ok": True, "deep": {"b": 1}, "it's": "x"},
+        {"id": "b", "text": "당뇨병", "year": "2020", "ok": False, "price": 1.5, "deep.b": "1"},
+        {"id": "c", "text": "당뇨병", "제목": "가 나"},
+    ]
+    encode(write(tmp_path / "docs.jsonl", *documents), store)
+    for filters, found in [
+        (["year=2020"], {"a", "b"}),
+        (["year=2020", "ok=true"], {"a"}),
+        (["ok=false"], {"b"}),
+        (["price=1.5"], {"b"}),
+        (["제목=가 나"], {"c"}),
+        (["deep.b=1"], {"a", "b"}),
+        (["it's=x"], {"a"}),
+        (["gone=1"], set()),
+    ]:
+        options = [part for each in filters for part in ("--filter", each)]
+        assert {hit["id"] for hit in ask(store, "당뇨병", *options)} == found, filters
+
+
+def test_passages_are_grouped_and_replaced(store: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "docs.jsonl", {"_id": "long", "text": LONG, "year": 2020}, {"_id": "b", "text": "소송"})
+    encode(path, store, "--passages")
+    (hit,) = ask(store, "당뇨병 식이요법")
+    assert hit["passage"]["document"] == "long"
+    assert hit["text"] == LONG[hit["passage"]["begin"] : hit["passage"]["end"]]
+    assert hit["fields"] == {"year": 2020}
+    assert len(ask(store, "오늘 날씨")) == 1
+    encode(write(tmp_path / "short.jsonl", {"_id": "long", "text": "오늘 날씨. 비빔밥."}), store, "--passages")
+    assert ask(store, "당뇨병 식이요법") == []
+    assert [hit["id"] for hit in ask(store, "오늘 날씨")] == ["long#0"]
+
+
+def test_another_model_is_refused_by_name(store: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    path = write(tmp_path / "docs.jsonl", *DOCUMENTS[:3])
+    encode(path, store)
+    for command in (["encode", "--input", str(path), "--output", store], ["search", store, "당뇨병"]):
+        done = run(*command, "--model", str(tiny_bundle))
+        assert done.exit_code == 1
+        assert "was made with a different weights and tokenizer (model 'korean-splade-small'; now" in done.stderr
+
+
+def test_clear_answers(store: str, tmp_path: Path) -> None:
+    missing = run("search", store, "당뇨병")
+    assert missing.exit_code == 1
+    assert "fill it with spladert encode --output" in missing.stderr
+    encode(write(tmp_path / "docs.jsonl"), store)
+    assert ask(store, "당뇨병") == []
+    assert "the question is empty" in run("search", store, " ").stderr
+    assert "--alias is for OpenSearch" in run("encode", "가", "--output", store, "--alias", "a").stderr
+    assert "option 'colour'" in run("search", f"{store}&colour=red", "당뇨병").stderr
+    assert "filter's field" in run("search", store, "당뇨병", "--filter", 'a"=1').stderr
+
+
+def test_empty_and_long_and_strange_texts(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
+    texts = ["", "가" * 10_000, "😀", "당뇨병 " * 3_000]
+    documents = [{"_id": str(n), "text": text, "number": n} for n, text in enumerate(texts)]
+    encode(write(tmp_path / "docs.jsonl", *documents), store)
+    assert ask(store, "당뇨병")[0]["text"] == texts[3]
+
+
+@pytest.mark.parametrize("store", ["qdrant", "milvus"], indirect=True)
+def test_a_vector_without_entries(store: str, tmp_path: Path) -> None:
+    done = encode(write(tmp_path / "docs.jsonl", DOCUMENTS[0], DOCUMENTS[1]), store, "--prune", "abs_value:50")
+    if store.startswith("milvus"):
+        assert "2 documents were refused" in done.stderr
+    else:
+        assert "refused" not in done.stderr
+    assert ask(store, "당뇨병") == []
