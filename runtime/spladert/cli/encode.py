@@ -14,6 +14,7 @@ from ..files.readers import INPUT_FORMATS
 from ..files.sinks import FORMATS
 from ..passages import Passages
 from ..stores import Connection, Load, is_store_url
+from .cluster import ClusterOptions, cluster_options, encode_on_cluster
 from .encoding import encoding_options
 from .input import input_name, input_options, open_records, passage_options
 from .job import run_job
@@ -64,6 +65,7 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
     metavar="FOLDER",
     help="Store: what is needed to go on after a stop. [default: spladert in the user's state directory]",
 )
+@cluster_options
 @connection_options
 @runtime_options
 def encode_command(
@@ -81,6 +83,7 @@ def encode_command(
     skip_errors: bool,
     alias: str | None,
     state: Path | None,
+    cluster: ClusterOptions | None,
     connection: Connection,
     runtime: Runtime,
 ) -> None:
@@ -97,6 +100,24 @@ def encode_command(
     """
     if bool(texts) == (input_path is not None):
         raise click.UsageError("give TEXTs, or a file with --input (- for standard input), one of them")
+    if cluster is not None:
+        if input_path is None or tokens or passages is not None or alias is not None:
+            raise click.UsageError("--engine ray takes --input, and neither --tokens, --passages nor --alias")
+        encode_on_cluster(
+            cluster,
+            model,
+            input_path,
+            output,
+            kind=input_format,
+            format=output_format,
+            fields=fields,
+            encoding=encoding,
+            state=None if state is None else str(state),
+            connection=connection,
+            overwrite=overwrite,
+            runtime=runtime,
+        )
+        return
     shown = texts and output == "-" and output_format is None and not tokens and sys.stdout and sys.stdout.isatty()
     if shown:
         with runtime.load(model) as encoder:

@@ -3,7 +3,7 @@
 Nothing here distributes anything: `spladert.integrations.ray` gives the parts to Ray, and any other engine could.
 """
 
-from .job import ClusterJob, Places, begin, pending, report_of
+from .job import ClusterJob, Places, begin, begun, pending, report_of
 from .parts import Part, find_parts
 from .report import ClusterReport, PartReport, summarize
 from .work import encode_part
@@ -15,6 +15,7 @@ __all__ = [
     "PartReport",
     "Places",
     "begin",
+    "begun",
     "encode_part",
     "find_parts",
     "pending",

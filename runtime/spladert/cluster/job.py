@@ -92,6 +92,7 @@ def begin(job: ClusterJob, bundle: Bundle, parts: list[Part], *, overwrite: bool
     output, facts = job.output, job.facts(bundle, parts)
     if overwrite:
         output.delete()
+    (output / RECORD / "attempts").delete()  # those of this run count
     record = output / RECORD / "job.json"
     left = record.read_json()
     if left is None:
@@ -113,6 +114,14 @@ def _done_file(job: ClusterJob, part: int) -> Place:
 def record_done(job: ClusterJob, report: PartReport) -> None:
     """A part's data is written: say so, in one file that is there or not."""
     _done_file(job, report.part).write_json(asdict(report))
+
+
+def begun(job: ClusterJob, part: Part) -> int:
+    """Record that a part is begun; how often it was in this run, this time included."""
+    place = job.output / RECORD / "attempts" / f"{part.number:06}.json"
+    count = int(place.read_json() or 0) + 1
+    place.write_json(count)
+    return count
 
 
 def report_of(job: ClusterJob, parts: list[Part]) -> list[PartReport]:

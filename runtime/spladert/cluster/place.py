@@ -71,7 +71,7 @@ class Place:
     def read(self) -> bytes | None:
         """The content of a file, None where there is none."""
         try:
-            with _told(self), self.files.open_input_stream(self.path) as stream:
+            with _told(self), self.files.open_input_stream(self.path, compression=None) as stream:
                 return cast("bytes", stream.read())
         except FileNotFoundError:
             return None
@@ -85,7 +85,7 @@ class Place:
         """Write a file that others see whole or not at all."""
         with _told(self):
             if not self.is_local:  # an object appears when its upload is complete
-                with self.files.open_output_stream(self.path) as stream:
+                with self.files.open_output_stream(self.path, compression=None) as stream:
                     stream.write(content)
                 return
             beside = self._beside()
@@ -103,7 +103,7 @@ class Place:
                 shutil.copyfile(file, beside)
                 os.replace(beside, self.path)
                 return
-            with file.open("rb") as source, self.files.open_output_stream(self.path) as stream:
+            with file.open("rb") as source, self.files.open_output_stream(self.path, compression=None) as stream:
                 shutil.copyfileobj(source, stream, COPY_BYTES)
 
     def delete(self) -> None:

@@ -19,6 +19,7 @@ from ..cluster import (
     Part,
     PartReport,
     begin,
+    begun,
     encode_part,
     find_parts,
     pending,
@@ -37,7 +38,7 @@ from ..stores import Connection
 from ..tokenizer import Side
 
 PART_BYTES = 64 * 2**20
-RETRIES = 3  # of a part whose worker died; one that kills every worker must end the job
+ATTEMPTS = 4  # of a part: Ray tries for ever, and one that kills every worker must end the job
 
 
 class SparseEncode:
@@ -156,8 +157,9 @@ def _run(
     """The parts through a pool of actors. A part is a row of a dataset; only its description and report move."""
     import ray.data
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    for name in ("ray.data", "ray._common.utils"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False
     resources = ray.cluster_resources()
     room = int(resources.get("GPU", 0)) if gpu else int(resources.get("CPU", 1)) // threads
     count = max(min(workers or room, len(parts)), 1)
@@ -168,14 +170,16 @@ def _run(
         batch_size=1,
         num_cpus=threads,
         num_gpus=1 if gpu else None,
-        concurrency=count,
-        max_restarts=-1,
-        max_task_retries=RETRIES,
+        compute=ray.data.ActorPoolStrategy(size=count),
     )
-    for row in reports.iter_rows():
-        if row["error"] is not None:
-            raise SpladertError(f"part {row['number']} ({row['path']}): {row['error']}")
-        yield PartReport(**row["report"])
+    try:
+        for row in reports.iter_rows():
+            if row["error"] is not None:
+                raise SpladertError(f"part {row['number']} ({row['path']}): {row['error']}")
+            yield PartReport(**row["report"])
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise SpladertError(f"the cluster gave up: {reason}; the same command goes on with the parts left") from error
 
 
 class _PartWorker:
@@ -188,6 +192,11 @@ class _PartWorker:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         part = Part(**batch["part"][0])
         report, error = None, None
+        if begun(self._job, part) > ATTEMPTS:
+            error = (
+                f"its worker died {ATTEMPTS} times in a row, maybe for want of memory: a smaller --part-size may help"
+            )
+            return {"number": [part.number], "path": [part.path], "report": [None], "error": [error]}
         try:
             done = encode_part(self._encoder, self._job, part, batch_size=self._batch_size, connection=self._connection)
             report = asdict(done)

@@ -1,0 +1,171 @@
+"""A part from its rows to its file: the vectors of one machine, other columns kept, what is bad beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spladert import SparseEncoder
+from spladert.bundle import open_bundle
+from spladert.cluster import (
+    ClusterJob,
+    PartReport,
+    Places,
+    begin,
+    encode_part,
+    find_parts,
+    pending,
+    report_of,
+    summarize,
+)
+from spladert.cluster.cores import Cores
+from spladert.cluster.place import Place
+from spladert.cluster.rows import with_schema
+from spladert.errors import InputError
+
+pa = pytest.importorskip("pyarrow", reason="needs the parquet extra: pip install 'spladert[parquet]'")
+pytest.importorskip("pyarrow.parquet")
+
+TEXTS = ["당뇨병 치료", "계약서", "", "인공지능 " * 80, "손해배상 😀"]
+
+
+def run(encoder: SparseEncoder, job: ClusterJob, tiny_bundle: Path, part_bytes: int = 10**6) -> list[PartReport]:
+    parts = find_parts(job.source, part_bytes)
+    job = with_schema(job, parts)
+    begin(job, open_bundle(tiny_bundle), parts)
+    return [encode_part(encoder, job, part) for part in parts]
+
+
+def rows_of(output: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for path in sorted(output.rglob("part-*")):
+        if "_errors" in path.parts:
+            continue
+        if path.suffix == ".parquet":
+            rows += pa.parquet.ParquetFile(path).read().to_pylist()
+        else:
+            rows += map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return rows
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "txt"])
+def test_every_kind_into_every_format(
+    encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path, kind: str, format: Any
+) -> None:
+    source = tmp_path / "in" / "day=1" / f"a.{kind}"
+    source.parent.mkdir(parents=True)
+    rows: list[dict[str, Any]] = [{"text": text} for text in TEXTS]
+    if kind != "txt":
+        rows = [{"key": f"k{n}", **row, "tags": ["x"] * n} for n, row in enumerate(rows)]
+    if kind == "parquet":
+        pa.parquet.write_table(pa.Table.from_pylist(rows), source, row_group_size=2)
+    elif kind == "jsonl":
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    else:
+        source.write_text("".join(text + "\n" for text in TEXTS), encoding="utf-8")
+    job = ClusterJob(Places(str(tmp_path / "in"), str(tmp_path / "out")), str(tiny_bundle), format=format)
+    reports = run(encoder, job, tiny_bundle, part_bytes=40)
+    assert len(reports) > 1
+    assert sum(report.rows for report in reports) == len(TEXTS)
+    assert sum(report.truncated for report in reports) == 1
+    written = rows_of(tmp_path / "out" / "day=1")
+    expected = encoder.encode(TEXTS)
+    assert [{name: row[name] for name in rows[0]} for row in written] == rows
+    for row, vector in zip(written, expected, strict=True):
+        assert row["indices"] == vector.indices.tolist()
+        assert row["values"] == pytest.approx(vector.values.tolist(), abs=1e-5)
+
+
+def test_rows_that_cannot_be_encoded_lie_beside_with_the_reason(
+    encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    table = pa.table({"id": [1, 2, 3], "text": ["가", None, "나"]})
+    pa.parquet.write_table(table, tmp_path / "a.parquet")
+    job = ClusterJob(Places(str(tmp_path / "a.parquet"), str(tmp_path / "out")), str(tiny_bundle))
+    [report] = run(encoder, job, tiny_bundle)
+    assert (report.rows, report.rejected) == (2, 1)
+    assert [row["id"] for row in rows_of(tmp_path / "out")] == [1, 3]
+    [line] = (tmp_path / "out" / "_errors" / "part-000000.jsonl").read_text().splitlines()
+    assert json.loads(line)["line"] == 2
+    assert json.loads(line)["error"] == "field 'text' holds a null instead of a string"
+
+
+def test_objects_that_fit_no_column_are_rejected(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path) -> None:
+    objects = [{"text": "가", "n": 1}] * 1000 + [{"text": "나", "n": "x"}, {"text": "다", "new": 1}, {"text": "라"}]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in objects))
+    job = ClusterJob(Places(str(path), str(tmp_path / "out")), str(tiny_bundle))
+    [report] = run(encoder, job, tiny_bundle)
+    assert (report.rows, report.rejected) == (1001, 2)
+    errors = [json.loads(line) for line in (tmp_path / "out" / "_errors" / "part-000000.jsonl").open()]
+    assert [error["line"] for error in errors] == [1001, 1002]
+    assert "field 'new' is in none of the first rows" in errors[1]["error"]
+    [report] = run(encoder, replace(job, format="jsonl", places=Places(str(path), str(tmp_path / "o2"))), tiny_bundle)
+    assert (report.rows, report.rejected) == (1003, 0)
+
+
+def test_only_the_same_job_goes_on(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("가\n나\n다\n", encoding="utf-8")
+    job = ClusterJob(Places(str(path), str(tmp_path / "out")), str(tiny_bundle))
+    parts = find_parts(job.source, 4)
+    job = with_schema(job, parts)
+    bundle = open_bundle(tiny_bundle)
+    begin(job, bundle, parts)
+    encode_part(encoder, job, parts[1])
+    begin(job, bundle, parts)  # after a stop
+    done = report_of(job, parts)
+    assert [part.number for part in pending(parts, done)] == [0, 2]
+    now = [encode_part(encoder, job, part) for part in pending(parts, done)]
+    report = summarize([*done, *now], now)
+    assert (report.rows, report.resumed, report.parts) == (3, 1, 3)
+    with pytest.raises(InputError, match="begun with another text"):
+        begin(replace(job, text=("body",)), bundle, parts)
+    path.write_text("가\n나\n다\n라\n", encoding="utf-8")
+    with pytest.raises(InputError, match="begun with another cut, parts"):
+        begin(job, bundle, find_parts(job.source, 4))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("x")
+    with pytest.raises(InputError, match="holds something already"):
+        begin(replace(job, places=Places(str(path), str(tmp_path / "mine"))), bundle, parts)
+    begin(job, bundle, parts, overwrite=True)
+    assert report_of(job, parts) == []
+
+
+def test_columns_that_are_missing_or_taken(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path) -> None:
+    pa.parquet.write_table(pa.table({"body": ["x"], "indices": [1]}), tmp_path / "a.parquet")
+    places = Places(str(tmp_path / "a.parquet"), str(tmp_path / "out"))
+    with pytest.raises(InputError, match="no column 'text'; there are: 'body', 'indices'"):
+        run(encoder, ClusterJob(places, str(tiny_bundle)), tiny_bundle)
+    with pytest.raises(InputError, match="column 'indices' already"):
+        run(encoder, ClusterJob(replace(places, output=str(tmp_path / "o2")), text=("body",)), tiny_bundle)
+
+
+def test_a_worker_has_cores_of_its_own(tmp_path: Path) -> None:
+    import os
+
+    usable = os.sched_getaffinity(0)
+    if len(usable) < 2:
+        pytest.skip("one core: there is nothing to share out")
+    first = Cores(1, tmp_path)
+    try:
+        assert os.sched_getaffinity(0) == set(first.held)
+    finally:
+        first.release()
+    assert os.sched_getaffinity(0) == usable
+    greedy = Cores(len(usable) + 1, tmp_path)
+    assert not greedy.held
+    assert os.sched_getaffinity(0) == usable
+
+
+def test_a_file_is_whole_or_not_there(tmp_path: Path) -> None:
+    place = Place.of(str(tmp_path)) / "a" / "b.json"
+    assert place.read() is None
+    place.write_json({"a": "가\ud800"})
+    assert place.read_json() == {"a": "가\ud800"}
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.json"]
