@@ -1,0 +1,1 @@
+"""The encoder as other frameworks want it, a module each; none is imported before it is asked for."""
