@@ -9,9 +9,7 @@ from ..qdrant.points import sorted_entries
 try:
     from langchain_qdrant import SparseEmbeddings, SparseVector
 except ImportError as error:
-    raise DependencyError(
-        f"this needs LangChain's Qdrant package ({error}): pip install 'spladert[langchain]'"
-    ) from error
+    raise DependencyError(f"this needs langchain-qdrant ({error}): pip install 'spladert[langchain]'") from error
 
 
 class SpladeEmbeddings(SparseEmbeddings):
