@@ -33,11 +33,13 @@ class Line:
         number: the first is 1.
         raw: its bytes with the line end, without a byte order mark; of a line that is too long only the beginning.
         problem: why it cannot be read, None if it can.
+        last: whether nothing behind it can be read, for the input is cut or damaged there.
     """
 
     number: int
     raw: bytes
     problem: str | None = None
+    last: bool = False
 
     @property
     def content(self) -> bytes:
@@ -85,7 +87,7 @@ def read_lines(stream: IO[bytes], max_bytes: int, name: str = "the input") -> It
             else:
                 yield Line(number, raw)
     except DamagedError as error:
-        yield Line(number + 1, b"", str(error))
+        yield Line(number + 1, b"", str(error), last=True)
 
 
 def _raw_lines(stream: IO[bytes], max_bytes: int) -> Iterator[bytes]:
