@@ -174,9 +174,7 @@ class SparseVectors(Sequence[SparseVector]):
             counts[batch.positions] = kept.sum(axis=1)
             parts.append((batch.positions, indices[kept], values[kept]))
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        vectors = cls(
-            indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32), vocabulary_size, cut
-        )
+        vectors = cls(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32), vocabulary_size, cut)
         for positions, ids, weights in parts:
             lengths = counts[positions]
             before = np.cumsum(lengths) - lengths  # where each row begins in `ids`, and in the result

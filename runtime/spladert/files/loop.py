@@ -81,7 +81,13 @@ def encode_records(
         encoded.stop()
         encoded.join()  # the model is at work, for one more batch
     sink.finish()
-    return Summary(done.records - done.errors, done.errors, done.truncated, resumed, damage and f"line {damage.line}: {damage.error}")
+    return Summary(
+        done.records - done.errors,
+        done.errors,
+        done.truncated,
+        resumed,
+        damage and f"line {damage.line}: {damage.error}",
+    )
 
 
 def _encode(
