@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +59,8 @@ def download(repository: str, name: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     if try_to_load_from_cache(repository, name, revision=revision) is None:
-        try:
+        with suppress(HfHubHTTPError):  # it answers, and the client knows what the answer means
             get_hf_file_metadata(hf_hub_url(repository, name, revision=revision))
-        except HfHubHTTPError:  # it answers, and the client knows what the answer means
-            pass
     return Path(hf_hub_download(repository, name, revision=revision))
 
 

@@ -137,7 +137,7 @@ def test_a_cut_gz_keeps_what_is_before_the_cut(run: Run, tmp_path: Path) -> None
     assert not out.exists()
     result = run("--input", cut, "--output", out, "--skip-errors")
     assert result.exit_code == 0
-    assert f"1,200 texts, 177 lines of them now and 1,024 by an interrupted run" in result.stderr
+    assert "1,200 texts, 177 lines of them now and 1,024 by an interrupted run" in result.stderr
     assert f"the input is not whole, {where}" in result.stderr
     assert [line["id"] for line in json_lines(out.read_text())] == list(range(1, 1201))
     assert where.partition(": ")[2] in (tmp_path / "out.jsonl.errors.jsonl").read_text()
