@@ -86,7 +86,7 @@ def encode_records(
         done.errors,
         done.truncated,
         resumed,
-        damage and f"line {damage.line}: {damage.error}",
+        None if damage is None else f"line {damage.line}: {damage.error}",
     )
 
 
