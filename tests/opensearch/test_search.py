@@ -77,6 +77,44 @@ def test_hybrid_finds_words_that_the_model_has_no_opinion_on(address: str, index
     assert json.loads(done.stdout)["hits"][0]["id"] == "law"
 
 
+@pytest.mark.parametrize("hybrid", [(), ("--hybrid",)])
+def test_filters(address: str, index: str, tmp_path: Path, hybrid: tuple[str, ...]) -> None:
+    url = f"opensearch://{address}/{index}"
+    path = tmp_path / "filters.jsonl"
+    documents = [
+        {"_id": "a", "text": "당뇨병", "year": 2020, "kind": "한 가지", "ok": True, "deep": {"b": 1}},
+        {"_id": "b", "text": "당뇨병", "year": 2021, "kind": "한", "ok": False, "deep": {"b": 2}},
+    ]
+    write_documents(path, documents)
+    assert run("encode", "--input", str(path), "--output", url, "--state", str(tmp_path / "s"), *QUICK).exit_code == 0
+    for given, found in [
+        (["year=2020"], ["a"]),
+        (["kind=한"], ["b"]),
+        (["ok=false"], ["b"]),
+        (["deep.b=1", "ok=true"], ["a"]),
+        (["year=x"], []),
+        (["gone=1"], []),
+    ]:
+        options = [part for each in given for part in ("--filter", each)]
+        done = run("search", url, "당뇨병", "--json", "-", *options, *hybrid, *QUICK)
+        assert done.exit_code == 0, done.output
+        assert [hit["id"] for hit in json.loads(done.stdout)["hits"]] == found, given
+    refused = run("search", url, "당뇨병", "--filter", "text=당뇨병", *QUICK)
+    assert "is text without a keyword beside it" in refused.stderr
+
+
+def test_passages_are_grouped(address: str, index: str, tmp_path: Path) -> None:
+    url, path = f"opensearch://{address}/{index}", tmp_path / "long.jsonl"
+    text = "서울의 오늘 날씨는 맑다. 기온은 영상 이십 도까지 오른다. " * 12 + "당뇨병 치료에는 식이요법이 중요하다."
+    write_documents(path, [{"_id": "long", "text": text, "year": 2020}])
+    options = ("--passages", "--state", str(tmp_path / "s"))
+    assert run("encode", "--input", str(path), "--output", url, *options, *QUICK).exit_code == 0
+    (hit,) = json.loads(run("search", url, "오늘 날씨", "--json", "-", *QUICK).stdout)["hits"]
+    assert hit["passage"]["document"] == "long"
+    assert hit["text"] == text[hit["passage"]["begin"] : hit["passage"]["end"]]
+    assert hit["fields"] == {"year": 2020}
+
+
 def test_unclear_questions_get_a_clear_answer(address: str, index: str, client: Any, tmp_path: Path) -> None:
     url = f"opensearch://{address}/{index}"
     missing = run("search", url, "당뇨병", *QUICK)

@@ -80,12 +80,13 @@ def test_bulk_requests_for_elasticsearch(encoder: SparseEncoder, tmp_path: Path,
 
 def test_elasticsearchs_bodies_are_those_of_its_own_types(encoder: SparseEncoder) -> None:
     dsl = pytest.importorskip("elasticsearch.dsl", reason="needs elasticsearch")
+    types = pytest.importorskip("elasticsearch.dsl.types", reason="needs elasticsearch")
     keys = elasticsearch.keys_of(encoder.bundle)
     vector = encoder.encode_query("당뇨병 3.5")
     pruning = {"tokens_freq_ratio_threshold": 5, "tokens_weight_threshold": 0.4}
     for how in (None, pruning):
         body = elasticsearch.query_body(vector, keys=keys, pruning=how, top=5)
-        config = {} if how is None else {"pruning_config": dsl.types.TokenPruningConfig(**how)}
+        config = {} if how is None else {"pruning_config": types.TokenPruningConfig(**how)}
         weights = elasticsearch.query_tokens(vector, keys)
         assert not any("." in token for token in weights)
         query = dsl.query.SparseVector(field="sparse", query_vector=weights, prune=how is not None, **config)

@@ -8,7 +8,7 @@ import tomllib
 
 from .paths import ROOT
 
-EXTRAS = ("cpu", "parquet", "zstd", "evaluate", "bench", "opensearch", "serve")
+EXTRAS = ("cpu", "parquet", "zstd", "evaluate", "bench", "opensearch", "search", "serve")
 
 
 def lowest_versions() -> list[str]:

@@ -6,7 +6,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import click
 from ..cluster import ClusterJob, ClusterReport, Places
 from ..files import Encoding, Fields
 from ..stores import Connection, is_store_url, parse_store_url
-from .options import Runtime, stderr_console
+from .options import Runtime, stderr_console, write_json
 
 FORMATS = ("parquet", "jsonl")
 
@@ -78,6 +78,7 @@ def encode_on_cluster(
     connection: Connection,
     overwrite: bool,
     runtime: Runtime,
+    json_path: Path | None,
 ) -> None:
     """Run it, and say what it did.
 
@@ -121,7 +122,8 @@ def encode_on_cluster(
             overwrite=overwrite,
             advance=advance,
         )
-    _say(report, job, time.perf_counter() - started)
+    if not write_json(asdict(report), json_path):
+        _say(report, job, time.perf_counter() - started)
 
 
 def _absolute(place: str) -> str:

@@ -18,7 +18,7 @@ from .cluster import ClusterOptions, cluster_options, encode_on_cluster
 from .encoding import encoding_options
 from .input import input_name, input_options, open_records, passage_options
 from .job import run_job
-from .options import Runtime, connection_options, runtime_options
+from .options import Runtime, connection_options, json_option, runtime_options, write_json
 from .output import file_output, store_output
 from .show import show_vectors
 
@@ -44,7 +44,7 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
     default="-",
     metavar="WHERE",
     help="A file, whose ending is its format; a folder, or NAME/, for parts; a pipe or device; - is standard output; "
-    "or a store, opensearch://HOST:PORT/INDEX?field=NAME. "
+    "or a store, opensearch://HOST:PORT/INDEX?field=NAME, qdrant://, milvus:// or postgresql://. "
     "An interrupted run goes on where it stopped when called again. [default: -]",
 )
 @click.option(
@@ -66,6 +66,7 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
     help="Store: what is needed to go on after a stop. [default: spladert in the user's state directory]",
 )
 @cluster_options
+@json_option
 @connection_options
 @runtime_options
 def encode_command(
@@ -84,6 +85,7 @@ def encode_command(
     alias: str | None,
     state: Path | None,
     cluster: ClusterOptions | None,
+    json_path: Path | None,
     connection: Connection,
     runtime: Runtime,
 ) -> None:
@@ -116,10 +118,13 @@ def encode_command(
             connection=connection,
             overwrite=overwrite,
             runtime=runtime,
+            json_path=json_path,
         )
         return
-    shown = texts and output == "-" and output_format is None and not tokens and sys.stdout and sys.stdout.isatty()
-    if shown:
+    if str(json_path) == output == "-":
+        raise click.UsageError("the vectors and --json - both go to standard output: name a file for one of them")
+    plain = output == "-" and output_format is None and not tokens and json_path is None
+    if texts and plain and sys.stdout and sys.stdout.isatty():
         with runtime.load(model) as encoder:
             show_vectors(encoder, texts, encoding)
         return
@@ -140,4 +145,5 @@ def encode_command(
         job = Job.of(encoder, format=place.format, tokens=tokens, encoding=how, passages=passages)
         live = source is not None and source.live and place.live
         options = RunOptions(runtime.batch_size, skip_errors, patience=PATIENCE if live else None)
-        run_job(encoder, records, source, sink, job, options, fields=fields, skipped=place.skipped)
+        facts = run_job(encoder, records, source, sink, job, options, fields=fields, skipped=place.skipped)
+    write_json(facts, json_path)

@@ -12,7 +12,7 @@ from ..passages import Passages
 from .encoding import encoding_options
 from .input import input_name, input_options, open_records, passage_options
 from .job import run_job
-from .options import Runtime, runtime_options
+from .options import Runtime, json_option, runtime_options, write_json
 
 
 @click.command("index")
@@ -25,6 +25,7 @@ from .options import Runtime, runtime_options
 @passage_options
 @encoding_options
 @click.option("--skip-errors", is_flag=True, help="Keep bad lines in a file in FOLDER/jobs and go on.")
+@json_option
 @runtime_options
 def index_command(
     source: str,
@@ -35,6 +36,7 @@ def index_command(
     passages: Passages | None,
     encoding: Encoding,
     skip_errors: bool,
+    json_path: Path | None,
     runtime: Runtime,
 ) -> None:
     """Index the documents of INPUT, a file as `encode --input` takes it, in FOLDER, for `spladert search`.
@@ -55,4 +57,5 @@ def index_command(
         how = dataclasses.replace(encoding, side=encoding.side or "document")
         job = Job.of(encoder, format="index", encoding=how, passages=passages)
         options = RunOptions(runtime.batch_size, skip_errors)
-        run_job(encoder, records, file, sink, job, options, fields=fields, skipped=None)
+        facts = run_job(encoder, records, file, sink, job, options, fields=fields, skipped=None)
+    write_json(facts, json_path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,8 +31,8 @@ def run_job(
     *,
     fields: Fields,
     skipped: Path | str | None,
-) -> None:
-    """Run the job and say what it did.
+) -> dict[str, Any]:
+    """Run the job, say what it did, and give that as facts.
 
     Args:
         records: whole documents, which are cut if the job says so.
@@ -56,12 +57,16 @@ def run_job(
         if sink.checkpoint is not None and sink.checkpoint.exists():
             click.echo(f"what is done is kept in {sink.checkpoint}: the same command goes on from there", err=True)
         raise
+    seconds = time.perf_counter() - started
     if source is not None:
-        _report(summary, passages, time.perf_counter() - started, encoder, skipped)
+        _report(summary, passages, seconds, encoder, skipped)
     elif summary.truncated:
         click.echo(truncation(summary.truncated, encoder, summary.unread), err=True)
     for sentence in sink.report:
         click.echo(sentence, err=True)
+    how = {"seconds": seconds, "variant": encoder.variant.name, "device": encoder.device}
+    cut = {} if passages is None else {"documents": passages.documents, "limited": passages.limited}
+    return {**dataclasses.asdict(summary), **cut, **how, "report": list(sink.report)}
 
 
 def _in_passages(
@@ -91,6 +96,8 @@ def _report(
         line += f"; {truncation(summary.truncated, encoder, summary.unread)}"
     if summary.errors and skipped is not None:
         line += f"; {summary.errors:,} bad lines skipped, see {skipped}"
+    if summary.damage is not None:
+        line += f"; the input is not whole, {summary.damage}"
     click.echo(line, err=True)
 
 

@@ -51,7 +51,8 @@ def search_command(
 ) -> None:
     """Ask the index at WHERE a QUESTION; without one, ask for questions, a line each.
 
-    WHERE is a folder that `spladert index` made, or a store, opensearch://HOST:PORT/INDEX?field=NAME.
+    WHERE is a folder that `spladert index` made, or a store, opensearch://HOST:PORT/INDEX?field=NAME, qdrant://,
+    milvus:// or postgresql://.
 
     Each hit comes with the tokens that made its score: the question's weight times the document's. Of a document in
     passages the best one is shown.

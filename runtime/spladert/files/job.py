@@ -140,6 +140,7 @@ class Summary:
         errors: bad records skipped.
         truncated: texts that were cut, for they were longer than the model takes.
         resumed: records that an interrupted run had done.
+        damage: where and why the input ended before its end; None where it was whole.
         unread: the share of the characters of cut texts that was not read, 0 to 1.
     """
 
@@ -147,6 +148,7 @@ class Summary:
     errors: int
     truncated: int
     resumed: int
+    damage: str | None = None
     unread: float = 0.0
 
 

@@ -1,1 +1,1 @@
-"""Classes and functions that other frameworks expect; none is imported unless its module is."""
+"""The encoder as other frameworks want it, a module each; none is imported before it is asked for."""

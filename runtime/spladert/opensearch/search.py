@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..encoder import SparseEncoder
 from ..errors import InputError
+from ..hits import best_passages, take_passage
 from ..stores import Answer, Connection, Hit, Match, StoreUrl
 from ..vectors import SparseVector
 from .client import connect, explained
@@ -78,9 +79,11 @@ class OpenSearchSearcher:
             question: any text.
             top: hits wanted, at most.
             hybrid: blend with BM25 over the text's field.
+            filters: values of fields; those of text are looked up in their `keyword`, as a dynamic mapping has it.
 
         Raises:
-            InputError: the question is empty or has no token that the index knows, or the encoder is another model.
+            InputError: the question is empty or has no token that the index knows, the encoder is another model, or a
+                filter's field cannot be looked up.
             StoreError: the cluster refuses, or does not answer.
         """
         if not question.strip():
@@ -89,40 +92,86 @@ class OpenSearchSearcher:
             keys = keys_for(self.client, self.index, self.meta, encoder.bundle)
             self.meta.check(FieldMeta.of(encoder.bundle, keys, self.meta.kind), f"field {self.field!r} of {self.url}")
             vector = encoder.encode_query(question)
-            found = self._ask(question, vector, keys, top, hybrid)
+            chosen = [self._filter(name, value) for name, value in (filters or {}).items()]
         weights = query_tokens(vector, keys)
         names = dict(zip(keys.spell(vector), encoder.tokens[vector.indices].tolist(), strict=True))
-        hits = tuple(self._hit(hit, weights, names) for hit in found)
+
+        def find(limit: int) -> Sequence[Hit]:
+            with explained(self.url):
+                found = self._ask(question, vector, keys, limit, hybrid, chosen)
+            return [self._hit(hit, weights, names) for hit in found]
+
+        hits = best_passages(find, top)
         loss = loss_of(keys, vector)
         return Answer(hits, lost_entries=loss.entries, lost_share=loss.share)
 
-    def _ask(self, question: str, vector: SparseVector, keys: Keys, top: int, hybrid: bool) -> list[dict[str, Any]]:
+    def _ask(
+        self,
+        question: str,
+        vector: SparseVector,
+        keys: Keys,
+        top: int,
+        hybrid: bool,
+        filters: Sequence[dict[str, Any]],
+    ) -> list[dict[str, Any]]:
         from opensearchpy.exceptions import RequestError
 
         try:
-            body = self._body(question, vector, keys, top, hybrid, plugin=True)
+            body = self._body(question, vector, keys, top, hybrid, filters, plugin=True)
             answer = self.client.search(index=self.index, body=body)
         except RequestError as error:
             if hybrid or "unknown query [neural_sparse]" not in str(error):
                 raise
-            body = self._body(question, vector, keys, top, hybrid, plugin=False)
+            body = self._body(question, vector, keys, top, hybrid, filters, plugin=False)
             answer = self.client.search(index=self.index, body=body)
         hits: list[dict[str, Any]] = answer["hits"]["hits"]
         return hits
 
     def _body(
-        self, question: str, vector: SparseVector, keys: Keys, top: int, hybrid: bool, *, plugin: bool
+        self,
+        question: str,
+        vector: SparseVector,
+        keys: Keys,
+        top: int,
+        hybrid: bool,
+        filters: Sequence[dict[str, Any]],
+        *,
+        plugin: bool,
     ) -> dict[str, Any]:
         kind: Any = self.meta.kind
         clause = query_clause(vector, self.field, kind, keys, plugin=plugin, top=top)
-        body: dict[str, Any] = {"size": top, "query": clause}
+        body: dict[str, Any] = {"size": top, "query": _filtered(clause, filters)}
         if hybrid:
             body = hybrid_body(question, clause, text_field=self.meta.text_field, top=top)
-        return {**body, "_source": [self.meta.text_field, self.field]}
+            blended = body["query"]["hybrid"]
+            blended["queries"] = [_filtered(query, filters) for query in blended["queries"]]
+        return body
+
+    def _filter(self, name: str, value: str) -> dict[str, Any]:
+        """The query that a field has a value.
+
+        Raises:
+            InputError: it is text that is not kept as a whole.
+        """
+        mapping: Mapping[str, Any] = self.client.indices.get_mapping(index=self.index)[self.index]["mappings"]
+        for part in name.split("."):
+            mapping = mapping.get("properties", {}).get(part, {})
+        if mapping.get("type") == "text":
+            keyword = [sub for sub, kept in mapping.get("fields", {}).items() if kept.get("type") == "keyword"]
+            if not keyword:
+                raise InputError(f"field {name!r} of {self.url} is text without a keyword beside it, and no filter")
+            name = f"{name}.{keyword[0]}"
+        return {"match": {name: {"query": value, "lenient": True}}}
 
     def _hit(self, hit: Mapping[str, Any], weights: Mapping[str, float], names: Mapping[str | None, str]) -> Hit:
         source = hit.get("_source", {})
         stored: Mapping[str, float] = source.get(self.field) or {}
         matches = [Match(names[key], weights[key], float(stored[key])) for key in weights if key in stored]
         matches.sort(key=lambda match: -match.product)
-        return Hit(str(hit["_id"]), float(hit["_score"]), str(source.get(self.meta.text_field, "")), tuple(matches))
+        fields = {name: value for name, value in source.items() if name not in (self.field, self.meta.text_field)}
+        text, passage = str(source.get(self.meta.text_field, "")), take_passage(fields)
+        return Hit(str(hit["_id"]), float(hit["_score"]), text, tuple(matches), fields, passage)
+
+
+def _filtered(query: dict[str, Any], filters: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {"bool": {"must": [query], "filter": list(filters)}} if filters else query

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha1
 from typing import Any, Protocol
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from ..bm25 import Entries
 from ..filters import field_paths
@@ -86,7 +87,11 @@ class Points(Protocol):
 
 def point_id(document_id: str) -> str:
     """The UUID of a document's id; the same everywhere and always."""
-    return str(uuid5(NAMESPACE, document_id))
+    # uuid.uuid5 itself takes four times as long, which shows among a hundred thousand documents.
+    digest = bytearray(sha1(NAMESPACE.bytes + document_id.encode()).digest()[:16])
+    digest[6], digest[8] = digest[6] & 0x0F | 0x50, digest[8] & 0x3F | 0x80
+    name = digest.hex()
+    return f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"
 
 
 def sorted_entries(vector: SparseVector) -> Entries:

@@ -109,7 +109,7 @@ def test_texts_that_are_cut_are_counted_across_runs(encoder: SparseEncoder, tmp_
     with pytest.raises(InputError, match="line 151"):
         encode(encoder, source(bad=150), out)
     summary = encode(encoder, source(), out)
-    assert summary == Summary(200, 0, 20, 128, summary.unread)
+    assert summary == Summary(200, 0, 20, 128, unread=summary.unread)
     assert summary.unread == pytest.approx(1 - 62 / 100, abs=0.01)  # of 100 words, as many are read as tokens fit
 
 

@@ -7,7 +7,11 @@ import pytest
 
 from spladert import SparseEncoder
 
-pytest.importorskip("qdrant_edge", reason="needs the search extra: pip install 'spladert[search]'")
+
+@pytest.fixture(scope="session", autouse=True)
+def engine() -> None:
+    """The engine of the index, without which these tests have nothing to test."""
+    pytest.importorskip("qdrant_edge", reason="needs the search extra: pip install 'spladert[search]'")
 
 
 @pytest.fixture(scope="session")

@@ -239,7 +239,7 @@ def document_id(record: Record, fields: Mapping[str, object]) -> str:
     """A document's id: the input's own, else a hash of all that the document is."""
     if not record.numbered:
         return str(record.id)
-    content = json.dumps(fields, sort_keys=True, default=str).encode()
+    content = _HASHED.encode(fields).encode()
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()[:18]).decode("ascii")
 
 
@@ -250,7 +250,7 @@ def json_of(fields: Mapping[str, object]) -> str:
         InputError: a value is none that JSON has.
     """
     try:
-        text = json.dumps(fields, ensure_ascii=False, allow_nan=False, default=_plain)
+        text = _STORED.encode(fields)
         text.encode()  # a lone surrogate in another field than the text
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"the document cannot be JSON: {error}") from None
@@ -261,6 +261,11 @@ def _plain(value: object) -> object:
     if hasattr(value, "isoformat"):
         return value.isoformat()
     raise TypeError(f"a value of type {type(value).__name__}")
+
+
+# Made once: `json.dumps` makes one a call, which takes longer than a short document.
+_HASHED = json.JSONEncoder(sort_keys=True, default=str)
+_STORED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)
 
 
 def _refused_line(row: Row, reason: str) -> bytes:

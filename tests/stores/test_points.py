@@ -1,0 +1,32 @@
+"""What Qdrant is given."""
+
+from __future__ import annotations
+
+from uuid import uuid5
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spladert.qdrant.points import NAMESPACE, point_id, quoted_paths, sorted_entries
+from spladert.vectors import SparseVector
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_ids_are_uuids_by_name(document_id: str) -> None:
+    assert point_id(document_id) == str(uuid5(NAMESPACE, document_id))
+
+
+def test_an_id_stays_the_same_for_ever() -> None:
+    assert point_id("문서 1") == "fc9e5536-475d-5b36-9ca9-d06cea660750"
+
+
+def test_entries_ascend() -> None:
+    vector = SparseVector(np.array([7, 3, 5], np.int32), np.array([3.0, 2.0, 1.0], np.float32))
+    assert sorted_entries(vector) == ([3, 5, 7], [2.0, 1.0, 3.0])
+
+
+def test_fields_are_names_and_paths() -> None:
+    assert quoted_paths("year") == ['"year"']
+    assert quoted_paths("a.b") == ['"a.b"', '"a"."b"']
+    assert quoted_paths("a..b") == ['"a..b"']
