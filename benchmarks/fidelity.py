@@ -1,4 +1,4 @@
-"""What int8 costs in retrieval: nDCG@10 of cpu-int8, by each engine, against cpu-fp32 over all pairs of the shared data.
+"""What int8 costs in retrieval: nDCG@10 of cpu-int8, by each engine, against cpu-fp32, over the pairs of training.
 
     spladert export training/korean-splade-small FP32_BUNDLE --precision fp32
     python -m benchmarks.fidelity FP32_BUNDLE [BUNDLE]
