@@ -2,14 +2,13 @@
 
 python damaged_run.py LIBRARY GRAPH FOLDER
 
-A line is JSON: {"graph": damage, "data": damage}, a damage being [[place, hex], ...] and where the file is cut, or null.
+A line is JSON: {"graph": damage, "data": damage}, a damage being {"written": [[place, hex], ...], "cut": place or null}.
 The answer is a line: "ran", "refused: why", or "raised: what" for an error that is not one of ours.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any

@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spladert.bundle import open_bundle
+from spladert.engine.native.graph import read_graph
+from spladert.errors import BundleError
 from support.kernels import build
 
 TESTS = Path(__file__).parents[3]
@@ -91,3 +93,22 @@ def test_damaged_data_is_refused_or_runs(attempt: Callable[..., str], written: l
 @pytest.mark.parametrize("size", [0, 1, 4096])
 def test_a_data_file_cut_short_is_named(attempt: Callable[..., str], size: int) -> None:
     assert "cpu-int8.onnx is not an ONNX graph" in attempt(WHOLE, {"written": [], "cut": size})
+
+
+def test_values_out_of_order_are_refused(tmp_path: Path) -> None:
+    """Else a walk along the nodes might go round for ever."""
+    onnx = pytest.importorskip("onnx", reason="needs the export extra: pip install 'spladert[export]'")
+    model = onnx.load(DEFAULT, load_external_data=False)
+    path = tmp_path / "cpu-int8.onnx"
+    (tmp_path / "cpu-int8.onnx.data").symlink_to(DEFAULT.with_name("cpu-int8.onnx.data"))
+    nodes = model.graph.node
+    last = nodes[-1].output[0]
+    nodes[-1].output[0] = nodes[0].output[0]
+    onnx.save(model, path)
+    with pytest.raises(BundleError, match="is computed twice"):
+        read_graph(path)
+    nodes[-1].output[0] = last
+    nodes[0].input[0] = last
+    onnx.save(model, path)
+    with pytest.raises(BundleError, match=f"{last} is read before it is computed"):
+        read_graph(path)
