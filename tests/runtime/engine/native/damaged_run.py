@@ -2,7 +2,7 @@
 
 python damaged_run.py LIBRARY GRAPH FOLDER
 
-A line is JSON: {"graph": damage, "data": damage}, a damage being {"written": [[place, hex], ...], "cut": place or null}.
+A line is JSON: {"graph": damage, "data": damage}, a damage being {"written": [[place, hex], ...], "cut": place}.
 The answer is a line: "ran", "refused: why", or "raised: what" for an error that is not one of ours.
 """
 
