@@ -8,6 +8,9 @@ import pytest
 from support.checkpoints import LINES, make_checkpoint
 from support.paths import ROOT
 
+# Models this small are slower on two threads than on one. Before PyTorch is imported, here and in subprocesses.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -13,6 +13,7 @@ from ..graph.edit import Floats
 from ..material import Draft, Material, Plan
 from . import int4, int8
 from .decoder import quantize_vocabulary, replace_decoder, replace_embedding
+from .parallel import map_parts
 from .search import ALPHAS, Choice, choose
 from .sites import Linear, Site, find_sites
 from .smooth import divide, find_fold
@@ -89,17 +90,16 @@ def _plan(material: Material, scheme: _Scheme) -> Plan:
     graph, observed = material.fp32.clone(), material.observed
     sites = find_sites(graph)
     layers, [decoder] = [s for s in sites if not s.is_decoder], [s for s in sites if s.is_decoder]
-    chosen = {site.role: scheme.choose(site, observed[site.role], alphas_for(site)) for site in layers}
+    choices = map_parts(lambda site: scheme.choose(site, observed[site.role], alphas_for(site)), layers)
+    chosen = {site.role: choice for site, choice in zip(layers, choices, strict=True)}
     decoder_choice, _ = material.once(
         "decoder in int8", lambda: choose(decoder, observed[decoder.role], int8.GRID, alphas=alphas_for(decoder))
     )
     smooth(graph, chosen)
     vocabulary = quantize_vocabulary(graph, decoder, with_low=scheme.with_low)
-    weights = {
-        linear.output: scheme.quantize(linear, observed[site.role], chosen[site.role][1])
-        for site in layers
-        for linear in site.linears
-    }
+    linears = [(linear, observed[site.role], chosen[site.role][1]) for site in layers for linear in site.linears]
+    quantized_weights = map_parts(lambda part: scheme.quantize(*part), linears)
+    weights = {linear.output: weight for (linear, _, _), weight in zip(linears, quantized_weights, strict=True)}
 
     def build(keep_fp32: Sequence[str]) -> Draft:
         draft = graph.clone()

@@ -10,7 +10,8 @@ from ...bundle import Manifest
 from ...errors import DeviceError
 from ...version import __version__
 from ..base import RuntimeOptions
-from .describe import NotCoveredError, describe
+from .describe import describe
+from .description import NotCoveredError
 from .engine import NativeEngine
 from .graph import read_graph
 

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 Activation = Literal["gelu", "relu"]
 
 
+class NotCoveredError(Exception):
+    """The compiled engine does not cover a graph; the message says why."""
+
+
 @dataclass(frozen=True, eq=False)
 class Linear:
     """y = x @ weight + bias; weight [K, N] is int8 with `scale` [N], or float32 without."""
