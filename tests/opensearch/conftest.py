@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from spladert import SparseEncoder
-from support.opensearch_node import client_of, running_node
+from support.opensearch_node import LOOK, Node, client_of, running_node
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +33,13 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
     launcher: Path = request.getfixturevalue("launcher")
     with running_node(launcher, ["--pytorch"]) as node:
         yield node.address
+
+
+@pytest.fixture(scope="session")
+def mortal_node(launcher: Path) -> Iterator[Node]:
+    """A node that tests kill and start again."""
+    with running_node(launcher, ["--pytorch", f"-Eplugins.ml_commons.sync_up_job_interval_in_seconds={LOOK}"]) as node:
+        yield node
 
 
 @pytest.fixture(scope="session")
