@@ -186,6 +186,10 @@ def test_the_command_registers_deploys_and_asks(client: Any, address: str, tmp_p
     registered = done.output.partition("model_id ")[2].partition(":")[0]
     found = client.transport.perform_request("GET", f"/_plugins/_ml/models/{registered}")
     assert (found["name"], found["model_state"]) == ("mine", "DEPLOYED")
+    client.transport.perform_request("POST", f"/_plugins/_ml/models/{registered}/_undeploy")
+    (tmp_path / "model.zip").unlink()
+    again = CliRunner().invoke(main, [*arguments, "--register", f"opensearch://{address}"])
+    assert f"model_id {registered}, which was there already: deployed" in again.output
     remove_model(client, registered)
 
 

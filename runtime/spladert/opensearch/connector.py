@@ -21,6 +21,7 @@ from ..tokenizer import Side
 from .client import connect, explained
 from .index import Kind, index_body
 from .keys import Spelling, keys_of
+from .ml import post
 from .renumber import NUMBERS, needs_numbers
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ CLIENT = {
     "connection_timeout": 60,
     "read_timeout": 60,
 }
+# A call's texts as one list, with every character intact; of documents, which come many a call.
+ALL_TEXTS = "connector.pre_process.default.embedding"
+# A question comes alone, as the inside of a JSON string. OpenSearch would fill in `${parameters...}` within it, so the
+# dollar signs are spelled as JSON may spell them; then the list becomes a string within the script's own answer.
+ONE_TEXT = r"""
+String list = '["' + params.text_docs[0].replace('$', '\\u0024') + '"]';
+return '{"parameters":{"input":"' + list.replace('\\', '\\\\').replace('"', '\\"') + '"}}';
+""".strip()
 WAIT, READY = 60.0, "DEPLOYED"  # seconds for a model to be deployed, and its state then
 
 
@@ -75,10 +84,7 @@ class Remote:
 
 
 def connector_body(remote: Remote, side: Side, api_key: str | None = None) -> dict[str, Any]:
-    """The body of `POST /_plugins/_ml/connectors/_create`.
-
-    The pre-process function is the one that hands all texts of a call over as one list, with every character intact.
-    """
+    """The body of `POST /_plugins/_ml/connectors/_create`."""
     output = f"opensearch-{remote.spelling}"
     escaped = "true" if side == "document" else "false"
     request = (
@@ -99,7 +105,7 @@ def connector_body(remote: Remote, side: Side, api_key: str | None = None) -> di
                 "url": f"{remote.server.rstrip('/')}/v1/encode",
                 "headers": {"Content-Type": "application/json", "Authorization": "Bearer ${credential.key}"},
                 "request_body": request,
-                "pre_process_function": "connector.pre_process.default.embedding",
+                "pre_process_function": ALL_TEXTS if side == "document" else ONE_TEXT,
             }
         ],
     }
@@ -226,10 +232,10 @@ def register_remote(
     with explained(place):
         for side in SIDES:
             connector = connector_body(remote, side, api_key or "none")
-            answer = _post(client, "/_plugins/_ml/connectors/_create", connector)
+            answer = post(client, "/_plugins/_ml/connectors/_create", connector)
             created[f"{side}_connector"] = answer["connector_id"]
             model = model_body(remote, side, created[f"{side}_connector"])
-            answer = _post(client, "/_plugins/_ml/models/_register", model, {"deploy": "true"})
+            answer = post(client, "/_plugins/_ml/models/_register", model, {"deploy": "true"})
             created[f"{side}_model"] = answer["model_id"]
             _wait_for(client, answer["model_id"])
         client.ingest.put_pipeline(id=f"{remote.name}-ingest", body=ingest_pipeline(remote, created["document_model"]))
@@ -241,10 +247,6 @@ def register_remote(
             client.indices.create(index=place.name, body=index)
             created["index"] = place.name
     return created
-
-
-def _post(client: OpenSearch, path: str, body: Mapping[str, Any], params: Mapping[str, str] | None = None) -> Any:
-    return client.transport.perform_request("POST", path, body=body, params=params)
 
 
 def _wait_for(client: OpenSearch, model: str) -> None:

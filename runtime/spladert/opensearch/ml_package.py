@@ -45,7 +45,7 @@ def package_ml(
 def _register(
     bundle: Bundle, url: StoreUrl, connection: Connection, path: Path, registration: dict[str, object], variant: str
 ) -> str:
-    """Register and deploy the zip, and ask it what the bundle is asked too.
+    """Register the zip if it is not there, deploy it, and ask it what the bundle is asked too.
 
     Raises:
         StoreError: the cluster refuses, or its model answers otherwise than the bundle.
@@ -53,11 +53,12 @@ def _register(
     from ..encoder import SparseEncoder
     from ..engine import PlacementRequest, RuntimeOptions
     from .client import connect, explained
-    from .ml import ask_model, deploy_model, register_model
+    from .ml import ask_model, deploy_model, find_model, register_model
 
     client = connect(url, connection)
     with explained(url):
-        model_id = register_model(client, path, registration)
+        there = find_model(client, registration)
+        model_id = there or register_model(client, path, registration)
         deploy_model(client, model_id)
         (answer,) = ask_model(client, model_id, [QUESTION])
     own_onnx = RuntimeOptions(isa="onnx")  # as the cluster runs it; the compiled engine rounds in its own way
@@ -70,4 +71,5 @@ def _register(
             "do not use it; is its ONNX Runtime another one?"
         )
     heaviest = ", ".join(f"{token} {weight:.3f}" for token, weight in sorted(answer.items(), key=lambda e: -e[1])[:3])
-    return f"model_id {model_id}: deployed, and answers {QUESTION!r} as the bundle does ({heaviest}, ...)"
+    was = ", which was there already" if there else ""
+    return f"model_id {model_id}{was}: deployed, and answers {QUESTION!r} as the bundle does ({heaviest}, ...)"
