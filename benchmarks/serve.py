@@ -103,10 +103,20 @@ def server(bundle: str, *options: str, core: int | None = None) -> Iterator[tupl
         url = urlsplit(found[1])
         assert url.hostname
         assert url.port
+        while not answers(url.hostname, url.port):  # it listens a moment after it has said so
+            time.sleep(0.05)
         yield url.hostname, url.port, process.pid
     finally:
         process.terminate()
         process.wait()
+
+
+def answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def latency(bundle: str, requests: int, threads: int, side: str) -> None:

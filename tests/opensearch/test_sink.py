@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,7 @@ from spladert.opensearch.client import connect
 from spladert.stores import Connection, parse_store_url
 from support.clock import Clock
 from support.opensearch_load import load_documents, write_documents
-from support.opensearch_node import Node, client_of, running_node
+from support.opensearch_node import Node, client_of
 from support.paths import ROOT
 from support.slow_proxy import proxy_to
 
@@ -284,30 +283,17 @@ def test_a_node_killed_in_the_middle_of_a_bulk(mortal_node: Node, encoder: Spars
     assert_whole(client_of(mortal_node.address), "docs", documents(600))
 
 
-def test_a_full_queue_is_waited_for(launcher: Path) -> None:
+def test_a_full_queue_is_waited_for(mortal_node: Node) -> None:
     """Many senders at once on a node that queues almost nothing: it answers 429, and everything arrives."""
-    settings = ["-Ethread_pool.write.queue_size=1", "-Ethread_pool.write.size=1"]
-    with running_node(launcher, settings) as node:
-        url = parse_store_url(f"opensearch://{node.address}/docs")
-        client_of(node.address).indices.create(index="docs")
-        retries = [0]
-        failures: list[BaseException] = []
+    url = parse_store_url(f"opensearch://{mortal_node.address}/full")
+    client_of(mortal_node.address).indices.create(index="full")
 
-        def send(number: int) -> None:
-            client = connect(url, Connection())
-            sender = BulkSender(client, url, options=Retries(0.01, 0.2, 120), request_bytes=20_000)
-            try:
-                body = json.dumps({"text": "가" * 300}).encode()
-                assert sender.send([Document(f"{number}-{n}", body) for n in range(200)]) == []
-                retries[0] += sender.retries
-            except BaseException as error:
-                failures.append(error)
+    def retries_of(number: int) -> int:
+        sender = BulkSender(connect(url, Connection()), url, options=Retries(0.01, 0.2, 120), request_bytes=20_000)
+        body = json.dumps({"text": "가" * 300}).encode()
+        assert sender.send([Document(f"{number}-{n}", body) for n in range(100)]) == []
+        return sender.retries
 
-        threads = [threading.Thread(target=send, args=[number]) for number in range(12)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not failures
-        assert retries[0] > 0, "the queue was never full"
-        assert len(stored(client_of(node.address), "docs")) == 2_400
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(retries_of, range(12))) > 0, "the queue was never full"
+    assert len(stored(client_of(mortal_node.address), "full")) == 1_200

@@ -18,9 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 START_SECONDS = 180
-# Seconds after its start in which a node looks, once, which models are to be deployed again; its own index has to have
-# recovered by then, which takes a busy machine longer than the 10 that are the default.
-LOOK = 30
 
 
 @dataclass

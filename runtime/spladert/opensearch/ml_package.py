@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from ..bundle import Bundle
 
 QUESTION = "당뇨병 치료"
-CLOSE = 1e-3  # between the cluster's ONNX Runtime and ours, which sum in another order
+# Between the cluster's ONNX Runtime and the engine here: they sum in another order, and an activation of int8 that
+# falls on the other side of a step is up to 0.01 in a weight (seen).
+CLOSE = 0.02
 
 
 def package_ml(
@@ -51,7 +54,7 @@ def _register(
         StoreError: the cluster refuses, or its model answers otherwise than the bundle.
     """
     from ..encoder import SparseEncoder
-    from ..engine import PlacementRequest, RuntimeOptions
+    from ..engine import PlacementRequest
     from .client import connect, explained
     from .ml import ask_model, deploy_model, find_model, register_model
 
@@ -61,10 +64,9 @@ def _register(
         model_id = there or register_model(client, path, registration)
         deploy_model(client, model_id)
         (answer,) = ask_model(client, model_id, [QUESTION])
-    own_onnx = RuntimeOptions(isa="onnx")  # as the cluster runs it; the compiled engine rounds in its own way
-    with SparseEncoder.from_bundle(bundle, PlacementRequest("cpu", variant), own_onnx) as encoder:
+    with SparseEncoder.from_bundle(bundle, PlacementRequest("cpu", variant)) as encoder:
         own = encoder.to_tokens(encoder.encode_document(QUESTION))
-    furthest = max(abs(answer.get(token, 0.0) - own.get(token, 0.0)) for token in {*answer, *own})
+    furthest = distance(answer, own)
     if furthest > CLOSE:
         raise StoreError(
             f"the cluster's model {model_id} is {furthest:.4f} off the bundle in a weight of {QUESTION!r}: "
@@ -73,3 +75,8 @@ def _register(
     heaviest = ", ".join(f"{token} {weight:.3f}" for token, weight in sorted(answer.items(), key=lambda e: -e[1])[:3])
     was = ", which was there already" if there else ""
     return f"model_id {model_id}{was}: deployed, and answers {QUESTION!r} as the bundle does ({heaviest}, ...)"
+
+
+def distance(a: Mapping[str, float], b: Mapping[str, float]) -> float:
+    """The largest difference of a weight between two vectors, `{token: weight}`."""
+    return max((abs(a.get(token, 0.0) - b.get(token, 0.0)) for token in {*a, *b}), default=0.0)
