@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -144,6 +145,19 @@ def assert_same(answers: list[dict[str, float]], encoder: SparseEncoder, texts: 
 
 def test_the_model_inside_answers_as_the_bundle(client: Any, model_id: str, encoder: SparseEncoder) -> None:
     assert_same(ask_model(client, model_id, TEXTS), encoder, TEXTS)
+
+
+def test_fp32_inside_answers_as_the_bundle(client: Any, model_id: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = open_bundle(tiny_bundle)
+    made = package_for_opensearch(bundle, tmp_path / "fp32.zip", name=f"fp32-{uuid4().hex[:8]}")
+    assert made.variant == "cpu-fp32"
+    registered = register_model(client, made.path, made.registration)
+    deploy_model(client, registered)
+    with SparseEncoder.from_bundle(bundle, options=ONNX) as tiny:
+        for answer, vector in zip(ask_model(client, registered, TEXTS), tiny.encode_document(TEXTS), strict=True):
+            own = {token: weight for token, weight in tiny.to_tokens(vector).items() if not token.startswith("[")}
+            assert answer == pytest.approx(own, abs=1e-4), "but for [MASK] and its like, which the plugin leaves out"
+    remove_model(client, registered)
 
 
 def test_documents_and_questions_by_the_model_inside_rank_as_the_bundles_own(

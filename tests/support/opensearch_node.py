@@ -51,7 +51,7 @@ class Node:
                 [self.launcher, "--port", str(self.port), "--data", self.data, *self.settings],
                 stdout=log,
                 stderr=log,
-                env=os.environ,
+                env={"OPENSEARCH_HEAP": "1500m", **os.environ},  # with less it answers 429 now and then
             )
         end = time.monotonic() + START_SECONDS
         while not self.answers():

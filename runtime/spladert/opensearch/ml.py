@@ -36,8 +36,7 @@ def register_model(client: OpenSearch, path: Path, registration: Mapping[str, ob
     with path.open("rb") as stream:
         number = 0
         while chunk := stream.read(CHUNK_BYTES):
-            where = f"{_MODELS}/{model_id}/upload_chunk/{number}"
-            client.transport.perform_request("POST", where, body=chunk, headers=headers)
+            post(client, f"{_MODELS}/{model_id}/upload_chunk/{number}", chunk, headers=headers)
             number += 1
     return model_id
 
@@ -118,8 +117,9 @@ def ingest_pipeline(model_id: str, text_field: str, vector_field: str, *, batch_
 def post(
     client: OpenSearch,
     path: str,
-    body: Mapping[str, object] | None = None,
+    body: Mapping[str, object] | bytes | None = None,
     params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     *,
     patience: float = BUSY_SECONDS,
     sleep: Callable[[float], object] = time.sleep,
@@ -134,7 +134,7 @@ def post(
     end = time.monotonic() + patience
     while True:
         try:
-            return client.transport.perform_request("POST", path, body=body, params=params)
+            return client.transport.perform_request("POST", path, body=body, params=params, headers=headers)
         except TransportError as error:
             if error.status_code not in (429, 503) or time.monotonic() > end:
                 raise
