@@ -18,6 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 START_SECONDS = 180
+# A small heap is often nearly full of what is garbage, and two circuit breakers would refuse requests for it by chance.
+STEADY = ["-Eindices.breaker.total.use_real_memory=false", "-Eplugins.ml_commons.jvm_heap_memory_threshold=100"]
 
 
 @dataclass
@@ -48,10 +50,10 @@ class Node:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self.launcher, "--port", str(self.port), "--data", self.data, *self.settings],
+                [self.launcher, "--port", str(self.port), "--data", self.data, *STEADY, *self.settings],
                 stdout=log,
                 stderr=log,
-                env={"OPENSEARCH_HEAP": "1500m", **os.environ},  # with less it answers 429 now and then
+                env={"OPENSEARCH_HEAP": "1500m", **os.environ},
             )
         end = time.monotonic() + START_SECONDS
         while not self.answers():
