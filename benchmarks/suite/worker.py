@@ -89,7 +89,19 @@ def memory(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str
     return {"peak_mb": peak_memory_mb()}
 
 
-TASKS = {task.__name__: task for task in (prepare, check, shapes, mix, agree, memory)}
+def long_text(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    """CPU seconds and peak memory of one text of `spec["length"]` tokens, after a short one."""
+    encode, _ = _start(chosen, spec, workload)
+    text = workload.by_length[spec["length"]][:1]
+    started = time.process_time()
+    encode(text)
+    seconds = time.process_time() - started
+    from spladert.bench.machine import peak_memory_mb
+
+    return {"cpu_s": seconds, "peak_mb": peak_memory_mb()}
+
+
+TASKS = {task.__name__: task for task in (prepare, check, shapes, mix, agree, memory, long_text)}
 
 
 def _start(chosen: Engine, spec: dict[str, Any], workload: Workload) -> tuple[Encode, float]:

@@ -41,6 +41,11 @@ SOME_REFUSED = 3  # exit status of an export that left variants out
 @click.option("--query-max-length", type=int, metavar="N", help="The same for queries; default: --max-length.")
 @click.option("--document-max-length", type=int, metavar="N", help="The same for documents; default: --max-length.")
 @click.option("--top-k", type=int, metavar="K", help="Most entries of a vector; default: what SOURCE says, else 256.")
+@click.option(
+    "--normalize",
+    is_flag=True,
+    help="Clean texts of what the tokenizer cannot read, emoji say; vectors differ from the checkpoint's own then.",
+)
 @click.option("--exclude-special-tokens", is_flag=True, help="Give special tokens weight 0.")
 @click.option(
     "--variant",

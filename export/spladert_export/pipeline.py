@@ -71,6 +71,7 @@ def export(
     query_max_length: int | None = None,
     document_max_length: int | None = None,
     top_k: int | None = None,
+    normalize: bool = False,
     exclude_special_tokens: bool = False,
     calibration: str | Path | None = None,
     evaluate: str | Path | None = None,
@@ -95,6 +96,8 @@ def export(
         document_max_length: the same for `encode_document`.
         top_k: most entries of a vector, at most the vocabulary; None is what the checkpoint says, else 256. Where the
             checkpoint says less than is asked for, it stays at that.
+        normalize: put the default model's clean-up of texts before the tokenizer's own normalizer: what it cannot read
+            is dropped, or becomes what it can read. Vectors are the checkpoint's for cleaned texts.
         exclude_special_tokens: give the tokenizer's special tokens weight 0 (the card keeps them).
         calibration: a file of texts, one a line, like those to be encoded; quantized variants take their scales from it
             and are measured on it. None is lists of the languages that the checkpoint's tokenizer is made for.
@@ -128,6 +131,9 @@ def export(
             query_max_length=query_max_length,
             document_max_length=document_max_length,
         )
+        if normalize:
+            stage("fit the clean-up to the vocabulary")
+            checkpoint = checkpoint.cleaning()
         manifest = _describe(folder, checkpoint, top_k, exclude_special_tokens)
         refuse_specs(specs, checkpoint.head.pooling, manifest.top_k)
         calibrating = _calibration_texts(checkpoint, given, str(calibration)) if others else None

@@ -79,6 +79,7 @@ class SparseEncoder:
         self._tokenizer = TextTokenizer(bundle.tokenizer_json(), bundle.manifest)
         table = bundle.query_table()
         self._query_table = None if table is None else load_table(table, self.manifest.vocabulary_size)
+        self._closed = False
 
     @classmethod
     def load(
@@ -157,6 +158,7 @@ class SparseEncoder:
 
     def close(self) -> None:
         """Give the engine's memory and threads back; encoding afterwards is an InputError."""
+        self._closed = True
         self.engine.close()
 
     def __enter__(self) -> SparseEncoder:
@@ -280,6 +282,8 @@ class SparseEncoder:
         """
         if not isinstance(batch_size, Integral) or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}; give an integer of at least 1")
+        if self._closed:
+            raise InputError("this encoder is closed; load it again")
         self._check_rows(input_ids)
         if check_side(side) == "query" and self._query_table is not None:
             return look_up(self._query_table, input_ids, self.manifest.top_k)
@@ -315,9 +319,12 @@ class SparseEncoder:
                 "(spladert export --top-k makes one with more)"
             )
         pruning = Pruning.parse(prune) if isinstance(prune, str) else prune
-        truncated = int(tokenized.truncated.sum())
         vectors = SparseVectors.from_batches(
-            _entire(results, tokenized), len(tokenized), self.manifest.vocabulary_size, top_k=top_k, truncated=truncated
+            _entire(results, tokenized),
+            len(tokenized),
+            self.manifest.vocabulary_size,
+            top_k=top_k,
+            cut=tokenized.truncated,
         )
         return vectors if pruning is None else pruned(vectors, pruning)
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 LOCAL_NORMALIZERS = frozenset(
     {"BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Nmt", "Precompiled"}
 )
+# Of those, the ones to which a Hangul syllable is itself, or its two or three jamo.
+KEEP_SYLLABLES = frozenset({"BertNormalizer", "NFC", "NFD", "NFKC", "NFKD", "Lowercase"})
+SYLLABLE = re.compile("[가-힣]")
 # What a regular expression may be made of: groups and looks around, quantifiers, and atoms, each of one character: a
 # class (in which classes may be), an escape or a plain character. No anchors, and no references to groups.
 STRUCTURE = re.compile(r"\((?:\?(?:[:=!>]|<[=!]))?(?!\?)|[)|]|[*+?]|\{\d*,?\d*\}")
@@ -37,6 +40,24 @@ def depends_on_beginning(tokenizer: Tokenizer) -> bool:
         and _ends_words(_parts(tokenizer.pre_tokenizer, "pretokenizers"))
         and not any(map(_reaches_across, tokenizer.get_added_tokens_decoder().values()))
     )
+
+
+def longest_read_word(tokenizer: Tokenizer) -> int | None:
+    """The most letters of a word that is not the unknown token; None where Hangul syllables could be more than letters.
+
+    Of a longer row of syllables any number can be left out without a change: it stays one word, and unknown. That
+    holds where syllables become one letter or more each, never a space, and none is in a token of the tokenizer's own
+    list.
+    """
+    model = json.loads(tokenizer.model.__getstate__())
+    pre_tokenizers = _parts(tokenizer.pre_tokenizer, "pretokenizers")
+    read = (
+        model["type"] == "WordPiece"
+        and {part["type"] for part in _parts(tokenizer.normalizer, "normalizers")} <= KEEP_SYLLABLES
+        and [part["type"] for part in pre_tokenizers] == ["BertPreTokenizer"]
+        and not any(map(SYLLABLE.search, (token.content for token in tokenizer.get_added_tokens_decoder().values())))
+    )
+    return int(model["max_input_chars_per_word"]) if read else None
 
 
 def _parts(part: Any, members: str) -> list[dict[str, Any]]:

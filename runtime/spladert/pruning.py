@@ -69,7 +69,7 @@ def prune(vectors: SparseVectors, pruning: Pruning) -> SparseVectors:
         indices=vectors.indices[kept],
         values=vectors.values[kept],
         vocabulary_size=vectors.vocabulary_size,
-        truncated=vectors.truncated,
+        cut=vectors.cut,
     )
 
 

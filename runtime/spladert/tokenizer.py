@@ -13,7 +13,7 @@ import numpy as np
 
 from .bundle import Manifest
 from .errors import BundleError, InputError
-from .locality import depends_on_beginning
+from .locality import depends_on_beginning, longest_read_word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,6 +118,9 @@ def tokenize(
     truncation: dict[str, Any] = tokenizer.truncation or {}
     longest = int(truncation["max_length"])
     size = CHARACTERS_PER_TOKEN * longest
+    given = texts
+    if from_beginning and any(len(text) > size for text in texts):
+        texts = _without_endless_words(tokenizer, texts, size)
     pieces = [_beginning(text, size) if from_beginning else text for text in texts]
     try:
         encodings = tokenizer.encode_batch_fast(pieces, add_special_tokens=special_tokens)
@@ -126,9 +129,9 @@ def tokenize(
                 pieces[i] = _beginning(text, GROWTH * len(pieces[i]))
                 [encodings[i]] = tokenizer.encode_batch_fast([pieces[i]], add_special_tokens=special_tokens)
     except Exception:
-        _refuse_surrogates(enumerate(texts))
+        _refuse_surrogates(enumerate(given))
         raise
-    _refuse_surrogates((i, text) for i, text in enumerate(texts) if len(pieces[i]) < len(text))
+    _refuse_surrogates((i, text) for i, text in enumerate(given) if len(pieces[i]) < len(text))
     truncated = np.fromiter((bool(encoding.overflowing) for encoding in encodings), np.bool_, len(encodings))
     if max_length is None or max_length >= longest:
         return TokenizedTexts([encoding.ids for encoding in encodings], truncated)
@@ -144,6 +147,15 @@ def _beginning(text: str, size: int) -> str:
         return text
     found = END_OF_WORD.search(text, size)
     return text if found is None else text[: found.start() + 1]
+
+
+def _without_endless_words(tokenizer: Tokenizer, texts: Sequence[str], size: int) -> list[str]:
+    """The texts; in those of more than `size` characters, Korean words too long to be read are cut to still be so."""
+    most = longest_read_word(tokenizer)
+    if most is None:
+        return list(texts)
+    endless = re.compile(f"([가-힣]{{{most + 1}}})[가-힣]+")
+    return [endless.sub(r"\1", text) if len(text) > size else text for text in texts]
 
 
 def _cut(encoding: Encoding, max_length: int, *, left: bool) -> list[int]:

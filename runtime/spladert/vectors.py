@@ -68,15 +68,20 @@ class SparseVectors(Sequence[SparseVector]):
         indices: int32 [nnz], vocabulary ids.
         values: float32 [nnz], weights, all above 0.
         vocabulary_size: number of columns of the matrix.
-        truncated: how many of the texts of the call were cut, for they were longer than the model's `max_length`; a
-            slice does not know.
+        cut: bool [texts], which of the texts were cut, for they were longer than the model's `max_length`; None is
+            none of them.
     """
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: NDArray[np.float32]
     vocabulary_size: int
-    truncated: int = 0
+    cut: NDArray[np.bool_] | None = None
+
+    @property
+    def truncated(self) -> int:
+        """How many of the texts were cut."""
+        return 0 if self.cut is None else int(self.cut.sum())
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -99,7 +104,8 @@ class SparseVectors(Sequence[SparseVector]):
     def __getitem__(self, item: slice) -> SparseVectors: ...
     def __getitem__(self, item: int | slice) -> SparseVector | SparseVectors:
         if isinstance(item, slice):
-            return SparseVectors.from_rows([self[i] for i in range(*item.indices(len(self)))], self.vocabulary_size)
+            rows = [self[i] for i in range(*item.indices(len(self)))]
+            return SparseVectors.from_rows(rows, self.vocabulary_size, None if self.cut is None else self.cut[item])
         row = range(len(self))[item]  # negative and out-of-range indices behave as in a list
         part = slice(self.indptr[row], self.indptr[row + 1])
         return SparseVector(self.indices[part], self.values[part])
@@ -127,8 +133,10 @@ class SparseVectors(Sequence[SparseVector]):
         return matrix
 
     @classmethod
-    def from_rows(cls, rows: Sequence[SparseVector], vocabulary_size: int) -> SparseVectors:
-        """The vectors of `rows`, in their order."""
+    def from_rows(
+        cls, rows: Sequence[SparseVector], vocabulary_size: int, cut: NDArray[np.bool_] | None = None
+    ) -> SparseVectors:
+        """The vectors of `rows`, in their order; `cut` says which of their texts were."""
         indptr = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum([len(row) for row in rows], out=indptr[1:])
         return cls(
@@ -136,11 +144,18 @@ class SparseVectors(Sequence[SparseVector]):
             indices=np.concatenate([np.empty(0, np.int32), *(row.indices for row in rows)]),
             values=np.concatenate([np.empty(0, np.float32), *(row.values for row in rows)]),
             vocabulary_size=vocabulary_size,
+            cut=cut,
         )
 
     @classmethod
     def from_batches(
-        cls, batches: Iterable[TopK], texts: int, vocabulary_size: int, *, top_k: int | None = None, truncated: int = 0
+        cls,
+        batches: Iterable[TopK],
+        texts: int,
+        vocabulary_size: int,
+        *,
+        top_k: int | None = None,
+        cut: NDArray[np.bool_] | None = None,
     ) -> SparseVectors:
         """The vectors of `texts` texts from batches in any order; a text that is in none has an empty vector.
 
@@ -149,7 +164,7 @@ class SparseVectors(Sequence[SparseVector]):
             texts: number of texts of the call.
             vocabulary_size: number of columns of the matrix.
             top_k: entries kept of each vector, the heaviest; None keeps all.
-            truncated: how many of the texts were cut.
+            cut: bool [texts], which of the texts were cut.
         """
         counts = np.zeros(texts, np.int64)
         parts = []
@@ -159,9 +174,7 @@ class SparseVectors(Sequence[SparseVector]):
             counts[batch.positions] = kept.sum(axis=1)
             parts.append((batch.positions, indices[kept], values[kept]))
         indptr = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-        vectors = cls(
-            indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32), vocabulary_size, truncated
-        )
+        vectors = cls(indptr, np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32), vocabulary_size, cut)
         for positions, ids, weights in parts:
             lengths = counts[positions]
             before = np.cumsum(lengths) - lengths  # where each row begins in `ids`, and in the result

@@ -92,6 +92,7 @@ def test_remote_code_is_not_run(checkpoint: Path, tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("./nowhere", "does not exist; give a checkpoint's folder or a hub id"),
+        ("a b/c", "'a b/c' does not exist and is no hub id"),
         ("folder", r"has no config\.json, so it is no checkpoint"),
         ("file", "is a file; give the checkpoint's folder"),
     ],
@@ -103,18 +104,27 @@ def test_nothing_at_the_source(name: str, message: str, tmp_path: Path) -> None:
         export(tmp_path / name if name in ("folder", "file") else name, tmp_path / "out")
 
 
-def test_nothing_on_the_hub(tmp_path: Path) -> None:
-    """In a process of its own: the hub's client reads whether it is offline when it is imported."""
+@pytest.mark.parametrize(
+    ("environment", "why"),
+    [
+        ({"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+        ({"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}, "[Errno 111] Connection refused"),
+    ],
+    ids=["offline", "refused"],
+)
+def test_nothing_on_the_hub(environment: dict[str, str], why: str, tmp_path: Path) -> None:
+    """In a process of its own: the hub's client reads its environment when it is imported."""
     code = f"""
 from spladert_export import export
 export("owner/nowhere", {str(tmp_path / "out")!r})
 """
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
+    environment = os.environ | {"HF_HOME": str(tmp_path / "cache")} | environment
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300, check=False
     )
     assert "ExportError: owner/nowhere cannot be loaded: " in done.stderr
-    assert "the hub cannot be asked (HF_HUB_OFFLINE is set)" in done.stderr
+    assert f"the hub cannot be asked ({why})" in done.stderr
+    assert "Retrying" not in done.stderr  # at once, not after the client's further tries
     assert not (tmp_path / "out").exists()
 
 
@@ -365,3 +375,15 @@ def test_variants_by_their_former_name(tiny_checkpoint: Path, tmp_path: Path) ->
     assert [variant.name for variant in report.variants] == ["cpu-fp32"]
     with pytest.raises(ExportError, match="variants and precisions are two names of one thing"):
         export(tiny_checkpoint, tmp_path / "other", precisions=["fp32"], variants=["cpu-fp32"])
+
+
+def test_texts_are_cleaned_where_that_is_asked_for(checkpoint: Path, tmp_path: Path) -> None:
+    """Of a foreign tokenizer; without it, vectors are the checkpoint's own, which loses the word."""
+    clean, dirty = "당뇨병 치료", "당뇨병\u200b😀 치료①"
+    plain = SparseEncoder.load(export(checkpoint, tmp_path / "plain"))
+    cleaning = SparseEncoder.load(export(checkpoint, tmp_path / "cleaning", normalize=True))
+    assert cleaning.encode(clean) == plain.encode(clean)
+    assert plain.encode(dirty) != plain.encode(clean)
+    assert cleaning.encode(dirty) == cleaning.encode("당뇨병 치료 1")
+    unknown = cleaning.manifest.special_token_ids[1]
+    assert cleaning.tokenize_batch([dirty]).input_ids[0].count(unknown) == 0

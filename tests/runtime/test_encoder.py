@@ -217,6 +217,8 @@ def test_a_closed_encoder_says_so(tiny_bundle: Path) -> None:
         assert len(encoder.encode(LINES[0])) > 5
     with pytest.raises(InputError, match="this encoder is closed; load it again"):
         encoder.encode(LINES[0])
+    with pytest.raises(InputError, match="this encoder is closed; load it again"):
+        encoder.encode([])
     encoder.close()  # once more is no error
 
 

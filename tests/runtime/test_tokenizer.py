@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 from spladert import InputError
 from spladert.bundle import DEFAULT_BUNDLE
-from spladert.locality import depends_on_beginning
+from spladert.locality import depends_on_beginning, longest_read_word
 from spladert.tokenizer import load_tokenizer, tokenize
 from support.checkpoints import LINES
 
@@ -69,6 +69,8 @@ def lower_case() -> str:
     )
 
 
+lower_case_json = lower_case()
+
 MAKERS = {
     "shipped": lambda: (DEFAULT_BUNDLE / "tokenizer.json").read_text(encoding="utf-8"),
     "byte level": byte_level,
@@ -101,6 +103,35 @@ def test_real_texts_give_the_same(shared: Path) -> None:
     whole, beginning = tokenize(tokenizer, long), tokenize(tokenizer, long, from_beginning=True)
     assert beginning.input_ids == whole.input_ids
     assert beginning.truncated.tolist() == whole.truncated.tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("normalizer", [None, normalizers.NFC(), normalizers.NFKD(), normalizers.BertNormalizer()])
+@given(st.lists(st.tuples(st.sampled_from("가각뭡"), st.integers(1, 300), st.text("가a1. \u11a8\u0301一", max_size=3))))
+@settings(max_examples=40, deadline=None)
+def test_korean_words_that_never_end(normalizer: Any, rows: list[tuple[str, int, str]]) -> None:
+    content = Tokenizer.from_str(lower_case_json)
+    content.normalizer = normalizer
+    tokenizer = load_tokenizer(content.to_str(), MOST)
+    text = "".join(letter * count + rest for letter, count, rest in rows)
+    assert longest_read_word(tokenizer) == 100
+    whole, beginning = tokenize(tokenizer, [text]), tokenize(tokenizer, [text], from_beginning=True)
+    assert beginning.input_ids == whole.input_ids
+    assert beginning.truncated.tolist() == whole.truncated.tolist()
+
+
+def test_words_that_a_syllable_may_end() -> None:
+    for change in (
+        {"normalizer": normalizers.Replace("가", " ")},
+        {"pre_tokenizer": pre_tokenizers.Split("가", "removed")},
+    ):
+        tokenizer = Tokenizer.from_str(lower_case_json)
+        for name, part in change.items():
+            setattr(tokenizer, name, part)
+        assert longest_read_word(tokenizer) is None
+    tokenizer = Tokenizer.from_str(lower_case_json)
+    tokenizer.add_tokens(["가나"])
+    assert longest_read_word(tokenizer) is None
+    assert longest_read_word(Tokenizer.from_str(byte_level())) is None
 
 
 def test_a_surrogate_behind_the_cut_is_told_too() -> None:
@@ -183,9 +214,6 @@ def test_a_shorter_cut_is_that_of_a_tokenizer_of_that_length(direction: str, tex
     expected, got = tokenize(own, [text]), tokenize(longer, [text], max_length=length)
     assert got.input_ids == expected.input_ids
     assert got.truncated.tolist() == expected.truncated.tolist()
-
-
-lower_case_json = lower_case()
 
 
 def test_a_cut_without_special_tokens() -> None:

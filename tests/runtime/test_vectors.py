@@ -27,14 +27,16 @@ def test_batches_in_any_order_give_the_rows_in_theirs(content: list[list[int]], 
             values[row, : len(content[position])] = weights[position]
         return TopK(np.array(positions), indices, values)
 
-    vectors = SparseVectors.from_batches(map(batch, groups), len(content), 100, top_k=top_k, truncated=3)
+    cut = np.arange(len(content)) % 3 == 1
+    vectors = SparseVectors.from_batches(map(batch, groups), len(content), 100, top_k=top_k, cut=cut)
     expected = [
         SparseVector(np.array(row[:top_k], np.int32), weight[:top_k])
         for row, weight in zip(content, weights, strict=True)
     ]
     assert list(vectors) == expected
     assert vectors == SparseVectors.from_rows(expected, 100)
-    assert vectors.truncated == 3
+    assert vectors.truncated == cut.sum()
+    assert [part.truncated for part in (vectors[1:], vectors[::-2])] == [cut[1:].sum(), cut[::-2].sum()]
     assert (vectors.indptr.dtype, vectors.indices.dtype, vectors.values.dtype) == (np.int64, np.int32, np.float32)
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 
 from spladert import ExportError
+from spladert.bundle.hub import download, root_cause
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,21 @@ class CheckpointFiles:
             path = Path(self.source) / name
             return path if path.is_file() else None
         try:
-            return Path(hf_hub_download(self.source, name, revision=self.revision))
+            return download(self.source, name, self.revision)
+        except HFValidationError:
+            raise ExportError(
+                f"{self.source!r} does not exist and is no hub id; give a checkpoint's folder or a hub id (owner/name)"
+            ) from None
         except Exception as error:  # the hub client raises many unrelated classes, and those of its HTTP library
             if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
                 return None
             known = try_to_load_from_cache(self.source, name, revision=self.revision)
             if known is not None and not isinstance(known, str):  # the cache knows that the hub has no such file
                 return None
-            why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else str(error).splitlines()[0]
+            why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else root_cause(error)
             raise ExportError(
-                f"{self.source} cannot be loaded: its {name} is not in the cache, and the hub cannot be asked ({why})"
+                f"{self.source} cannot be loaded: its {name} is not in the cache, and the hub cannot be asked ({why}); "
+                "check the name, the revision, the network and HF_ENDPOINT, or give a checkpoint's folder"
             ) from error
 
     def commit(self, name: str) -> str | None:

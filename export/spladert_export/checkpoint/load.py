@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from spladert.bundle import Source
 from spladert.errors import ExportError
 
 from ..graph.heads import Head
+from ..normalize import clean_up
 from .files import CheckpointFiles
 from .lengths import Lengths, choose_lengths
 from .positions import usable_positions
@@ -83,6 +85,15 @@ class Checkpoint:
             backend.enable_truncation(self.lengths.max_length, direction="left")
         return str(backend.to_str())
 
+    def cleaning(self) -> Checkpoint:
+        """This one with a clean-up of texts before its tokenizer's own normalizer (`normalize.clean_up`).
+
+        Where queries are looked up, documents are cleaned alike: both have one tokenizer.
+        """
+        tokenizer = copy.deepcopy(self.tokenizer)
+        _normalize_first(tokenizer, clean_up(tokenizer.backend_tokenizer))
+        return replace(self, tokenizer=tokenizer)
+
     def describe(self) -> Source:
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
@@ -138,7 +149,7 @@ def load_checkpoint(
     refuse_vocabulary(source, model, tokenizer)
     tokenizer.padding_side = "right"  # the graph's batches are padded there; a text's vector does not depend on it
     if recipe.lower_case:
-        _lower_case(tokenizer)
+        _normalize_first(tokenizer, normalizers.Lowercase())  # as sentence-transformers does
     table, rows = recipe.query_table, len(model.get_output_embeddings().weight)
     weights = None if table is None else read_query_weights(files, table, tokenizer, rows)
     own = recipe.max_length or (tokenizer.model_max_length if recipe.of_sentence_transformers else None)
@@ -195,8 +206,8 @@ def _quiet_transformers() -> Iterator[None]:
         transformers_logging.enable_progress_bar()
 
 
-def _lower_case(tokenizer: Any) -> None:
-    """Lower-case texts before the tokenizer's own normalizer, as sentence-transformers' `do_lower_case` does."""
+def _normalize_first(tokenizer: Any, step: normalizers.Normalizer) -> None:
+    """Put a step before the normalizer that a tokenizer has."""
     backend = tokenizer.backend_tokenizer
-    steps = [normalizers.Lowercase(), *([] if backend.normalizer is None else [backend.normalizer])]
+    steps = [step, *([] if backend.normalizer is None else [backend.normalizer])]
     backend.normalizer = normalizers.Sequence(steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +25,7 @@ class HubRepository:
             BundleError: there is no such repository, revision or file, or it cannot be downloaded.
         """
         try:
-            from huggingface_hub import hf_hub_download
-
-            return Path(hf_hub_download(self.id, name, revision=self.revision))
+            return download(self.id, name, self.revision)
         except (
             Exception
         ) as error:  # the hub's client, its HTTP library and the file system raise many unrelated classes
@@ -42,11 +41,31 @@ class HubRepository:
                 f"{self.id} on the hub has no {name}, so it is not a bundle, or not a whole one; if it is a "
                 f"checkpoint, make a bundle of it with spladert export {self.id} OUT"
             )
-        cause: BaseException = error
-        while cause.__cause__ is not None:  # the client's own message often says only that there was an error
-            cause = cause.__cause__
-        reason = " ".join(str(cause).split()) or type(cause).__name__
         return (
-            f"{self.id} does not exist here and could not be downloaded from the hub ({reason}); "
+            f"{self.id} does not exist here and could not be downloaded from the hub ({root_cause(error)}); "
             "check the name, the revision and the network, or give a bundle folder"
         )
+
+
+def download(repository: str, name: str, revision: str | None) -> Path:
+    """The local path of a repository's file, from the hub's cache where it is there.
+
+    A hub that cannot be reached is an error at once; by itself the client would try for half a minute.
+
+    Raises:
+        Exception: whatever the hub's client and its HTTP library raise.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if try_to_load_from_cache(repository, name, revision=revision) is None:
+        with suppress(HfHubHTTPError):  # it answers, and the client knows what the answer means
+            get_hf_file_metadata(hf_hub_url(repository, name, revision=revision))
+    return Path(hf_hub_download(repository, name, revision=revision))
+
+
+def root_cause(error: BaseException) -> str:
+    """What went wrong, in a line: the client's own message often says only that there was an error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split()) or type(error).__name__

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,7 +31,7 @@ from ..files.readers import INPUT_FORMATS
 from ..files.sinks import FORMATS
 from ..stores import Connection, Load, is_store_url
 from .encoding import encoding_options
-from .options import Runtime, connection_options, runtime_options, stderr_console
+from .options import Runtime, connection_options, json_option, runtime_options, stderr_console, write_json
 from .output import file_output, store_output
 from .show import show_vectors, truncation
 
@@ -92,6 +92,7 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
     metavar="FOLDER",
     help="Store: what is needed to go on after a stop. [default: spladert in the user's state directory]",
 )
+@json_option
 @connection_options
 @runtime_options
 def encode_command(
@@ -109,6 +110,7 @@ def encode_command(
     skip_errors: bool,
     alias: str | None,
     state: Path | None,
+    json_path: Path | None,
     connection: Connection,
     runtime: Runtime,
 ) -> None:
@@ -125,8 +127,10 @@ def encode_command(
     """
     if bool(texts) == (input_path is not None):
         raise click.UsageError("give TEXTs, or a file with --input (- for standard input), one of them")
-    shown = texts and output == "-" and output_format is None and not tokens and sys.stdout and sys.stdout.isatty()
-    if shown:
+    if str(json_path) == output == "-":
+        raise click.UsageError("the vectors and --json - both go to standard output: name a file for one of them")
+    plain = output == "-" and output_format is None and not tokens and json_path is None
+    if texts and plain and sys.stdout and sys.stdout.isatty():
         with runtime.load(model) as encoder:
             show_vectors(encoder, texts, encoding)
         return
@@ -147,7 +151,8 @@ def encode_command(
         job = Job.of(encoder, format=place.format, tokens=tokens, encoding=how)
         live = source is not None and source.live and place.live
         options = RunOptions(runtime.batch_size, skip_errors, patience=PATIENCE if live else None)
-        _encode(encoder, records, source, sink, job, options, place.skipped)
+        facts = _encode(encoder, records, source, sink, job, options, place.skipped)
+    write_json(facts, json_path)
 
 
 @contextmanager
@@ -171,8 +176,8 @@ def _encode(
     job: Job,
     options: RunOptions,
     skipped: Path | str | None,
-) -> None:
-    """Run the job and say what it did."""
+) -> dict[str, Any]:
+    """Run the job, say what it did, and give that as facts."""
     started = time.perf_counter()
     try:
         if source is None:
@@ -186,12 +191,15 @@ def _encode(
         if sink.checkpoint is not None and sink.checkpoint.exists():
             click.echo(f"what is done is kept in {sink.checkpoint}: the same command goes on from there", err=True)
         raise
+    seconds = time.perf_counter() - started
     if source is not None:
-        _report(summary, time.perf_counter() - started, encoder, skipped)
+        _report(summary, seconds, encoder, skipped)
     elif summary.truncated:
         click.echo(truncation(summary.truncated, encoder), err=True)
     for sentence in sink.report:
         click.echo(sentence, err=True)
+    how = {"seconds": seconds, "variant": encoder.variant.name, "device": encoder.device}
+    return {**dataclasses.asdict(summary), **how, "report": list(sink.report)}
 
 
 def _input_name(input_path: str | None) -> str:
@@ -211,6 +219,8 @@ def _report(summary: Summary, seconds: float, encoder: SparseEncoder, skipped: P
         line += f"; {truncation(summary.truncated, encoder)}"
     if summary.errors and skipped is not None:
         line += f"; {summary.errors:,} bad lines skipped, see {skipped}"
+    if summary.damage is not None:
+        line += f"; the input is not whole, {summary.damage}"
     click.echo(line, err=True)
 
 

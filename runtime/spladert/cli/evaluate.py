@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..evaluation import EvaluationReport, TermReport, evaluate, evaluate_terms, read_terms
-from .options import Runtime, json_option, runtime_options, stderr_console, write_json
+from .options import Runtime, json_option, only_one, runtime_options, stderr_console, write_json
 from .terminal import stdout_console
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-
-def _only_one(context: click.Context, option: click.Parameter, values: tuple[Path, ...]) -> Path | None:
-    """An option's value; click by itself would keep the last of several without a word."""
-    if len(values) > 1:
-        raise click.BadParameter(f"is there {len(values)} times; evaluate one at a time")
-    return values[0] if values else None
 
 
 @click.command("evaluate")
@@ -29,7 +22,7 @@ def _only_one(context: click.Context, option: click.Parameter, values: tuple[Pat
     "--data",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     multiple=True,
-    callback=_only_one,
+    callback=only_one,
     metavar="FOLDER",
     help="A retrieval set in the BEIR layout: corpus.jsonl, queries.jsonl, qrels.tsv or qrels/test.tsv.",
 )
@@ -38,7 +31,7 @@ def _only_one(context: click.Context, option: click.Parameter, values: tuple[Pat
     "terms_path",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
-    callback=_only_one,
+    callback=only_one,
     metavar="FILE",
     help='A term list: JSONL of {"term", "expected": [word, ...], "domain"}, or a .json object {term: [word, ...]}.',
 )

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..files import BadRecord, Fields, format_of, open_input, read_records
 from ..files.readers import INPUT_FORMATS
 from ..idf import inverse_document_frequencies, with_query_table
-from .options import revision_option
+from .options import json_option, revision_option, write_json
 
 
 @click.command("idf")
@@ -30,8 +30,15 @@ from .options import revision_option
     help="The text's field or column; of several, the texts are joined by a space.",
 )
 @revision_option
+@json_option
 def idf_command(
-    corpus: str, bundle: str, out: Path, input_format: str | None, text_fields: tuple[str, ...], revision: str | None
+    corpus: str,
+    bundle: str,
+    out: Path,
+    input_format: str | None,
+    text_fields: tuple[str, ...],
+    revision: str | None,
+    json_path: Path | None,
 ) -> None:
     """Copy BUNDLE to OUT with a table of weights for queries, counted in CORPUS.
 
@@ -52,4 +59,6 @@ def idf_command(
 
         weights, documents = inverse_document_frequencies(texts(), opened)
     with_query_table(opened, weights, out)
-    click.echo(f"{documents:,} documents; {out} looks its queries up", err=True)
+    facts = {"path": str(out), "documents": documents}
+    if not write_json(facts, json_path):
+        click.echo(f"{documents:,} documents; {out} looks its queries up", err=True)

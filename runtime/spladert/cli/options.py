@@ -57,11 +57,23 @@ class Runtime:
         return RuntimeOptions(self.threads, self.spin, self.isa)
 
 
+def only_one(context: click.Context, option: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """The value of an option that is declared `multiple`, None without one.
+
+    click by itself would keep the last of several without a word.
+    """
+    if len(values) > 1:
+        raise click.BadParameter(f"is there {len(values)} times ({', '.join(map(str, values))}); give one")
+    return values[0] if values else None
+
+
 revision_option = click.option("--revision", metavar="R", help="Branch, tag or commit, where the bundle is a hub id.")
 variant_option = click.option(
     "--variant",
     "--precision",
     "variant",
+    multiple=True,
+    callback=only_one,
     metavar="V",
     help="A variant of the bundle (cpu-int8), or its precision (int8). [default: the device's best]",
 )

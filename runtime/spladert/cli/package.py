@@ -13,7 +13,7 @@ import click
 from ..bundle import Bundle, open_bundle
 from ..errors import DependencyError
 from ..stores import Connection
-from .options import connection_options, revision_option
+from .options import connection_options, json_option, only_one, revision_option, write_json
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,23 @@ TARGETS = {
 )
 @click.option("--name", metavar="NAME", help="Of the models and pipelines, or of Triton's model. [default: spladert]")
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Most texts of a call or batch.")
-@click.option("--variant", metavar="V", help="opensearch-ml, triton: the graph. [default: the bundle's first]")
+@click.option(
+    "--variant",
+    multiple=True,
+    callback=only_one,
+    metavar="V",
+    help="opensearch-ml, triton: the graph. [default: the bundle's first]",
+)
+@json_option
 @connection_options
 def package_command(
-    bundle: str | None, target: str, output: Path, revision: str | None, connection: Connection, **options: Any
+    bundle: str | None,
+    target: str,
+    output: Path,
+    revision: str | None,
+    json_path: Path | None,
+    connection: Connection,
+    **options: Any,
 ) -> None:
     """Make BUNDLE (a folder or a hub id; none means the one that comes with spladert) ready for another program.
 
@@ -117,5 +130,8 @@ def package_command(
         if name not in given:
             raise click.UsageError(f"--target {target} needs --{name.replace('_', '-')}")
     opened: Bundle = open_bundle(bundle, revision=revision)
-    for line in chosen.load()(opened, output, **given):
-        click.echo(line)
+    lines = chosen.load()(opened, output, **given)
+    facts = {"bundle": str(opened.path), "target": target, "output": str(output), "made": lines}
+    if not write_json(facts, json_path):
+        for line in lines:
+            click.echo(line)

@@ -131,12 +131,14 @@ class Summary:
         errors: bad records skipped.
         truncated: texts that were cut, for they were longer than the model takes.
         resumed: records that an interrupted run had done.
+        damage: where and why the input ended before its end; None where it was whole.
     """
 
     texts: int
     errors: int
     truncated: int
     resumed: int
+    damage: str | None = None
 
 
 class Digest:

@@ -8,6 +8,7 @@ from typing import IO
 
 from ..errors import InputError
 from .compression import DamagedError
+from .encodings import ENCODINGS, likely_encoding
 from .records import UnreadableError
 
 BOM = b"\xef\xbb\xbf"
@@ -33,11 +34,13 @@ class Line:
         number: the first is 1.
         raw: its bytes with the line end, without a byte order mark; of a line that is too long only the beginning.
         problem: why it cannot be read, None if it can.
+        last: whether nothing behind it can be read, for the input is cut or damaged there.
     """
 
     number: int
     raw: bytes
     problem: str | None = None
+    last: bool = False
 
     @property
     def content(self) -> bytes:
@@ -85,7 +88,7 @@ def read_lines(stream: IO[bytes], max_bytes: int, name: str = "the input") -> It
             else:
                 yield Line(number, raw)
     except DamagedError as error:
-        yield Line(number + 1, b"", str(error))
+        yield Line(number + 1, b"", str(error), last=True)
 
 
 def _raw_lines(stream: IO[bytes], max_bytes: int) -> Iterator[bytes]:
@@ -117,23 +120,24 @@ def _carriage_return_lines(pending: bytes, stream: IO[bytes], max_bytes: int) ->
 
 def _check_kind(beginning: bytes, name: str) -> None:
     found = next((what for signature, what in SIGNATURES.items() if beginning.startswith(signature)), None)
-    if found is None and _looks_like_utf16(beginning[:BLOCK_BYTES]):
+    if found is None and _is_utf16(beginning[:BLOCK_BYTES]):
         found = "UTF-16 without a byte order mark, not UTF-8: iconv -f UTF-16LE (or UTF-16BE) -t UTF-8 converts it"
     if found is not None:
         raise InputError(f"{name} is {found}")
 
 
-def _looks_like_utf16(raw: bytes) -> bool:
-    """Whether there are many NUL bytes, which ASCII letters have in UTF-16, all at odd or all at even places."""
+def _is_utf16(raw: bytes) -> bool:
+    """Whether there are many NUL bytes, which ASCII letters have in UTF-16, or it reads as such and is no UTF-8."""
     even, odd = raw[0::2].count(0), raw[1::2].count(0)
-    return min(even, odd) == 0 and max(even, odd) > max(len(raw) / 4, 3)
+    if min(even, odd) == 0 and max(even, odd) > max(len(raw) / 4, 3):
+        return True
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return (likely_encoding(without_end(raw)) or "").startswith("UTF-16")
+    return False
 
 
 def _guess_encoding(content: bytes) -> str:
-    for encoding, converted in (("CP949", "CP949"), ("UTF-16", "UTF-16LE")):
-        try:
-            content.decode(converted)
-        except UnicodeDecodeError:
-            continue
-        return f" (is it {encoding}? iconv -f {converted} -t UTF-8 converts)"
-    return ""
+    found = likely_encoding(content)
+    return "" if found is None else f" (is it {ENCODINGS[found]}? iconv -f {found} -t UTF-8 converts)"

@@ -46,7 +46,7 @@ def encode_records(
             input, model or settings.
     """
     done = sink.resume(job)
-    resumed = done.records
+    resumed, damage = done.records, None
     digest = Digest()
     _skip_done(records, done, digest, sink, options)
     chunks = ChunkReader(
@@ -63,9 +63,10 @@ def encode_records(
         for chunk, vectors in encoded:
             sink.write(chunk.good, vectors)
             if chunk.bad and not options.skip_errors:
-                raise _bad_record_error(chunk.bad[0])
+                raise _bad_record_error(chunk.bad[0], done.records + len(chunk.good), sink)
             if chunk.bad:
                 sink.reject(chunk.bad)
+                damage = chunk.bad[-1] if chunk.bad[-1].last else None
             digest.add(chunk.all)
             done = Progress(
                 records=done.records + len(chunk.all),
@@ -80,7 +81,13 @@ def encode_records(
         encoded.stop()
         encoded.join()  # the model is at work, for one more batch
     sink.finish()
-    return Summary(done.records - done.errors, done.errors, done.truncated, resumed)
+    return Summary(
+        done.records - done.errors,
+        done.errors,
+        done.truncated,
+        resumed,
+        None if damage is None else f"line {damage.line}: {damage.error}",
+    )
 
 
 def _encode(
@@ -98,8 +105,17 @@ def _encode(
         yield chunk, encoder.assemble(chunks.until_stopped(results), tokenized, how.top_k, how.prune)
 
 
-def _bad_record_error(record: BadRecord) -> InputError:
-    return InputError(f"line {record.line}: {record.error} (--skip-errors goes on after such lines)")
+def _bad_record_error(record: BadRecord, before: int, sink: Sink) -> InputError:
+    where = f"line {record.line}: {record.error}"
+    if not record.last:
+        return InputError(f"{where} (--skip-errors goes on after such lines)")
+    kept = f"; the {before:,} records before it are "
+    if sink.checkpoint is None:
+        return InputError(f"{where}{kept}written")
+    return InputError(
+        f"{where}{kept}kept ({sink.checkpoint}): the same command goes on from there once the input is whole, "
+        "or finishes with them alone given --skip-errors"
+    )
 
 
 def _skip_done(

@@ -74,7 +74,7 @@ def _records(pyarrow: Any, file: Any, fields: Fields) -> Iterator[Record | BadRe
                 except UnreadableError as error:
                     yield BadRecord(line, str(error), b"")
     except (pyarrow.ArrowException, OSError) as error:
-        yield BadRecord(line + 1, f"the parquet data is damaged here ({error})", b"")
+        yield BadRecord(line + 1, f"the parquet data is damaged here ({error})", b"", last=True)
 
 
 def _values(column: Any) -> list[object]:

@@ -83,7 +83,7 @@ def _read_text(stream: IO[bytes], fields: Fields, max_line_bytes: int) -> Iterat
         try:
             yield Record(line.number, line.number, line.text(), size=len(line.raw), numbered=True)
         except UnreadableError as error:
-            yield BadRecord(line.number, str(error), line.content)
+            yield BadRecord(line.number, str(error), line.content, line.last)
 
 
 def _read_jsonl(stream: IO[bytes], fields: Fields, max_line_bytes: int) -> Iterator[Record | BadRecord]:
@@ -93,7 +93,7 @@ def _read_jsonl(stream: IO[bytes], fields: Fields, max_line_bytes: int) -> Itera
         try:
             yield fields.record(line.number, _json_object(line), len(line.raw))
         except UnreadableError as error:
-            yield BadRecord(line.number, str(error), line.content)
+            yield BadRecord(line.number, str(error), line.content, line.last)
 
 
 def _json_object(line: Line) -> dict[str, Any]:
@@ -138,7 +138,8 @@ def _read_csv(stream: IO[bytes], fields: Fields, max_line_bytes: int) -> Iterato
             problem = problem or (f"not valid CSV: {error}" if isinstance(error, csv.Error) else str(error))
             if header is None:
                 raise InputError(f"line {taken[0].number}: the CSV header cannot be read: {problem}") from None
-            yield BadRecord(taken[0].number, problem, without_end(b"".join(line.raw for line in taken)))
+            raw = without_end(b"".join(line.raw for line in taken))
+            yield BadRecord(taken[0].number, problem, raw, taken[-1].last)
 
 
 def _csv_header(row: list[str], fields: Fields) -> list[str]:

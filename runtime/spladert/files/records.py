@@ -40,11 +40,19 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class BadRecord:
-    """A record that cannot be read: the line it begins on, why, and its bytes without the line end."""
+    """A record that cannot be read.
+
+    Attributes:
+        line: number of the line it begins on.
+        error: why.
+        raw: its bytes without the line end.
+        last: whether nothing behind it can be read, for the input is cut or damaged there.
+    """
 
     line: int
     error: str
     raw: bytes
+    last: bool = field(default=False, compare=False)
 
     @property
     def size(self) -> int:

@@ -48,6 +48,12 @@ def test_a_failing_engine_is_named(launcher: Launcher) -> None:
     assert "the bundle has no variant 'cpu-none'" in launcher.run("check", "spladert cpu-none")["failed"]
 
 
+def test_a_long_text_has_a_time_and_a_peak(launcher: Launcher, workload: Workload) -> None:
+    result = launcher.run("long_text", "spladert cpu-int8 onnx", length=max(workload.by_length))
+    assert result["cpu_s"] > 0
+    assert result["peak_mb"] > 20
+
+
 def test_the_start_of_an_engine_brings_nothing_that_is_not_its_own() -> None:
     """A peer's cold start would pay for it."""
     import subprocess

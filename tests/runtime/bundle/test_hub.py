@@ -145,7 +145,9 @@ def test_answers_of_what_is_no_hub(fault: Fault, hub: Hub, tmp_path: Path) -> No
     ids=["offline", "refused", "no scheme", "no host", "socks", "no home"],
 )
 def test_a_hub_that_cannot_be_asked(environment: dict[str, str], hub: Hub, tmp_path: Path) -> None:
-    assert encode(hub, tmp_path, **environment).startswith(FAILED)
+    done = run(["-c", ENCODE, REPOSITORY, "", ""], hub, tmp_path, **environment)
+    assert done.stdout.startswith(FAILED)
+    assert "Retrying" not in done.stderr  # at once, not after the client's further tries
 
 
 def test_a_repository_or_a_revision_that_is_not_there(hub: Hub, tmp_path: Path) -> None:

@@ -128,13 +128,53 @@ def test_a_cut_gz_keeps_what_is_before_the_cut(run: Run, tmp_path: Path) -> None
     result = run("--input", cut)
     assert result.exit_code == 1
     assert [line["id"] for line in json_lines(result.stdout)] == list(range(1, 1201))
-    assert result.stderr == "error: line 1201: the gz data is cut here (--skip-errors goes on after such lines)\n"
+    where = "line 1201: the gz data is cut here"
+    assert result.stderr == f"error: {where}; the 1,200 records before it are written\n"
     out = tmp_path / "out.jsonl"
-    assert run("--input", cut, "--output", out).exit_code == 1
+    result = run("--input", cut, "--output", out)
+    assert result.exit_code == 1
+    assert f"error: {where}; the 1,200 records before it are kept ({out}.partial): the same command" in result.stderr
     assert not out.exists()
-    assert run("--input", cut, "--output", out, "--skip-errors").exit_code == 0
+    result = run("--input", cut, "--output", out, "--skip-errors")
+    assert result.exit_code == 0
+    assert "1,200 texts, 177 lines of them now and 1,024 by an interrupted run" in result.stderr
+    assert f"the input is not whole, {where}" in result.stderr
     assert [line["id"] for line in json_lines(out.read_text())] == list(range(1, 1201))
-    assert "the gz data is cut here" in (tmp_path / "out.jsonl.errors.jsonl").read_text()
+    assert where.partition(": ")[2] in (tmp_path / "out.jsonl.errors.jsonl").read_text()
+
+
+def test_a_run_over_a_cut_gz_goes_on_with_the_whole_one(run: Run, tmp_path: Path) -> None:
+    whole = gzip.compress("".join(f"당뇨병 {i}\n" for i in range(1500)).encode())
+    source, out = tmp_path / "in.txt.gz", tmp_path / "out.jsonl"
+    source.write_bytes(whole)
+    assert run("--input", source, "--output", tmp_path / "at_once.jsonl").exit_code == 0
+    source.write_bytes(whole[:-900])
+    assert run("--input", source, "--output", out).exit_code == 1
+    source.write_bytes(whole)
+    result = run("--input", source, "--output", out)
+    assert "by an interrupted run" in result.stderr
+    assert out.read_bytes() == (tmp_path / "at_once.jsonl").read_bytes()
+
+
+def test_the_summary_as_json(run: Run, tmp_path: Path) -> None:
+    source, report = tmp_path / "in.txt", tmp_path / "report.json"
+    source.write_bytes("당뇨병\n".encode() + b"\xff\n" + "치료 ".encode() * 500)
+    result = run("--input", source, "--output", tmp_path / "out.jsonl", "--skip-errors", "--json", report)
+    assert result.exit_code == 0, result.output
+    facts = json.loads(report.read_text())
+    assert (facts["texts"], facts["errors"], facts["truncated"], facts["resumed"]) == (2, 1, 1, 0)
+    assert facts["variant"] == "cpu-fp32"
+    result = run("당뇨병", "--output", tmp_path / "more.jsonl", "--json", "-")
+    assert json.loads(result.stdout)["texts"] == 1
+    result = run("당뇨병", "--json", "-")
+    assert result.exit_code == 2
+    assert "both go to standard output" in result.stderr
+
+
+def test_two_variants_are_one_too_many(run: Run) -> None:
+    result = run("당뇨병", "--variant", "cpu-fp32", "--precision", "int8")
+    assert result.exit_code == 2
+    assert "is there 2 times (cpu-fp32, int8); give one" in result.stderr
 
 
 def test_texts_that_are_cut_are_counted(run: Run, tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ def test_queries_are_weighed_by_the_rareness_of_their_tokens(tiny_bundle: Path, 
     assert result.exit_code == 0, result.stderr
     assert result.stderr.startswith(f"{len(LINES)} documents; ")
     assert contents(tiny_bundle) == before
+    arguments[3] = str(tmp_path / "again")
+    result = CliRunner().invoke(main, [*arguments, "--json", "-"])
+    assert json.loads(result.stdout) == {"path": arguments[3], "documents": len(LINES)}
     encoder = SparseEncoder.load(tmp_path / "out")
     assert encoder.manifest.requires == ("query-table",)
     everywhere, once = encoder.tokenize_batch(["인공지능", "fox"], special_tokens=False).input_ids
