@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from spladert import SparseEncoder
-from spladert.files import ChunkLimits, Fields, Job, RunOptions, Summary, encode_records, open_input, read_records
+from spladert.files import (
+    ChunkLimits,
+    Encoding,
+    Fields,
+    Job,
+    RunOptions,
+    Summary,
+    encode_records,
+    open_input,
+    read_records,
+)
 from spladert.files.sinks.opensearch import open_opensearch_sink
 from spladert.opensearch.bulk import Retries
 from spladert.stores import Connection, Load, parse_store_url
@@ -46,7 +56,7 @@ def load_documents(
         ) as sink,
     ):
         records = read_records(source.stream, "text" if path.suffix == ".txt" else "jsonl", Fields())
-        job = Job.of(encoder, format="opensearch", side="document", chunk=ChunkLimits(records=chunk))
+        job = Job.of(encoder, format="opensearch", encoding=Encoding(side="document"), chunk=ChunkLimits(records=chunk))
         return encode_records(encoder, records, sink, job, RunOptions(skip_errors=True)), sink.report
 
 
