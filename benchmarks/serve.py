@@ -72,6 +72,7 @@ class Library:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self.process = self._process.pid
         self._in, self._out = self._process.stdin, self._process.stdout
         assert self._out.readline() == "ready\n"
 
@@ -103,10 +104,20 @@ def server(bundle: str, *options: str, core: int | None = None) -> Iterator[tupl
         url = urlsplit(found[1])
         assert url.hostname
         assert url.port
+        while not answers(url.hostname, url.port):  # it listens a moment after it has said so
+            time.sleep(0.05)
         yield url.hostname, url.port, process.pid
     finally:
         process.terminate()
         process.wait()
+
+
+def answers(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def latency(bundle: str, requests: int, threads: int, side: str) -> None:
@@ -236,19 +247,23 @@ def load(bundle: str, seconds: float, each: int, queue: int) -> None:
     with server(bundle, *options, core=0) as (host, port, process):
         requests = Load(f"http://{host}:{port}/v1/encode", texts, expected, each)
         asyncio.run(requests.closed(connections, seconds=2))
-        ratios, rates = [], []
+        ratios, rates, work = [], [], []
         for _ in range(5):
+            before = cpu_seconds(library.process)
             alone = len(texts) / library.times(texts, 1)[0]
+            own, before = (cpu_seconds(library.process) - before) / len(texts), cpu_seconds(process)
             outcome = asyncio.run(requests.closed(connections, seconds=seconds / 5))
             assert set(outcome.statuses) == {200}, outcome.statuses
             rates.append(outcome.texts / outcome.elapsed)
             ratios.append(rates[-1] / alone)
+            work.append(own / ((cpu_seconds(process) - before) / outcome.texts))
         capacity = statistics.median(rates) / each
         print(
             f"saturated: {statistics.median(rates):.0f} texts/s, of the library's: "
-            f"{statistics.median(ratios):.0%} (rounds {', '.join(f'{r:.0%}' for r in ratios)})"
+            f"{statistics.median(ratios):.0%} (rounds {', '.join(f'{r:.0%}' for r in ratios)}); "
+            f"by processor time, which other work changes less: {statistics.median(work):.0%}"
         )
-        before = resident(process)
+        memory_before = resident(process)
         calm = asyncio.run(requests.open(0.8 * capacity, seconds))
         print(f"at 0.8 of it:  {calm}")
         flood = asyncio.run(requests.open(10 * capacity, seconds))
@@ -257,7 +272,7 @@ def load(bundle: str, seconds: float, each: int, queue: int) -> None:
         print(f"0.8 once more: {after}")
         ratio = flood.p99 / statistics.median([calm.p99, after.p99])
         print(f"p99 of the accepted at 10 times, to that at 0.8: {ratio:.2f}")
-        print(f"memory of the server: {before:.0f} MB before, {resident(process):.0f} MB after")
+        print(f"memory of the server: {memory_before:.0f} MB before, {resident(process):.0f} MB after")
     library.close()
 
 
@@ -268,6 +283,12 @@ def memory(bundle: str, requests: int) -> None:
         for part in range(10):
             outcome = asyncio.run(sender.closed(32, requests=requests // 10))
             print(f"{(part + 1) * requests // 10:7} requests: {resident(process):.1f} MB   {outcome}", flush=True)
+
+
+def cpu_seconds(process: int) -> float:
+    """Seconds of processor time that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: int) -> float:

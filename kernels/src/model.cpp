@@ -51,7 +51,7 @@ std::string check(const spladert_model& m) {
     const int64_t last = m.position_pad < 0 ? m.max_length - 1 : static_cast<int64_t>(m.position_pad) + m.max_length;
     c.require(last < m.position_rows, "max_length is more than the learned positions");
   }
-  if (!c.problem.empty()) return c.problem;
+  if (!m.layer || !c.problem.empty()) return c.problem;
   for (int l = 0; l < m.layers; l++) {
     const spladert_layer& layer = m.layer[l];
     const std::string where = "layer " + std::to_string(l);

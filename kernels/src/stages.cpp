@@ -322,6 +322,7 @@ double spladert_product_rate(const char* isa, int32_t rows, int32_t inner, int32
     std::vector<int8_t> weight(static_cast<size_t>(inner) * columns, 1);
     std::vector<float> scales(columns, 1.f);
     std::vector<spladert::PackedLinear> packed;
+    packed.reserve(copies);
     for (int c = 0; c < copies; c++)
       packed.push_back(spladert::pack_linear(weight.data(), scales.data(), inner, columns, 1.f));
     std::vector<uint8_t> a(static_cast<size_t>(rows) * inner, 1);

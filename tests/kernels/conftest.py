@@ -4,8 +4,13 @@ import pytest
 
 from support.kernels import ISAS, Stages
 
-# AMX and AVX-VNNI are also run as plain code, so that they are tested on CPUs without them.
-VARIANTS = [*(("native", isa) for isa in ISAS), ("emulated", "amx"), ("emulated", "avx-vnni")]
+# AMX and AVX-VNNI are also run as plain code, so that they are tested on CPUs without them; the other compiler's code
+# with the instruction sets that most CPUs have.
+VARIANTS = [
+    *(("native", isa) for isa in ISAS),
+    *(("emulated", isa) for isa in ("amx", "avx-vnni")),
+    *(("clang", isa) for isa in ("avx512-vnni", "avx2")),
+]
 
 
 @pytest.fixture(scope="session", params=VARIANTS, ids="-".join)

@@ -10,14 +10,16 @@ from uuid import uuid4
 import pytest
 
 from spladert import SparseEncoder
-from support.opensearch_node import client_of, running_node
+from support.opensearch_node import Node, client_of, running_node
 
 
 @pytest.fixture(scope="session")
 def launcher(shared: Path) -> Path:
     """What starts a node of one's own; a node takes a minute and half a gigabyte, so it is asked for."""
     if not os.environ.get("SPLADERT_OPENSEARCH"):
-        pytest.skip("starts a node: set SPLADERT_OPENSEARCH=1, or SPLADERT_OPENSEARCH_URL to one that runs")
+        pytest.skip(
+            "starts a node: set SPLADERT_OPENSEARCH=1 (all for the slow ones too), or SPLADERT_OPENSEARCH_URL to one"
+        )
     path = shared / "opensearch" / "opensearch"
     if not path.is_file():
         pytest.skip(f"no OpenSearch at {path}; set SPLADERT_SHARED to the folder that has it")
@@ -33,6 +35,13 @@ def address(request: pytest.FixtureRequest) -> Iterator[str]:
     launcher: Path = request.getfixturevalue("launcher")
     with running_node(launcher, ["--pytorch"]) as node:
         yield node.address
+
+
+@pytest.fixture(scope="session")
+def mortal_node(launcher: Path) -> Iterator[Node]:
+    """A node that tests kill, start again, and overload: it queues almost nothing."""
+    with running_node(launcher, ["-Ethread_pool.write.queue_size=1", "-Ethread_pool.write.size=1"]) as node:
+        yield node
 
 
 @pytest.fixture(scope="session")

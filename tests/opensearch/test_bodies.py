@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spladert import SparseEncoder, SparseVector, SparseVectors
+from spladert.bundle import open_bundle
 from spladert.errors import InputError
 from spladert.opensearch import (
     Ceilings,
@@ -25,6 +27,7 @@ from spladert.opensearch import (
 )
 from spladert.opensearch.keys import token_keys
 from spladert.opensearch.weights import as_kept, written
+from support.checkpoints import LINES
 
 
 def vector(*entries: tuple[int, float]) -> SparseVector:
@@ -106,7 +109,6 @@ def test_arguments_that_do_not_fit_are_refused(encoder: SparseEncoder) -> None:
         ("kind is 'dense'", lambda: index_body(bundle, "s", "dense")),  # type: ignore[arg-type]
         ("'a.b' cannot be a field", lambda: index_body(bundle, "a.b")),
         ("cannot both be in field 'text'", lambda: index_body(bundle, "text")),
-        ("needs ceilings", lambda: index_body(bundle, "s", "sparse_vector")),
         ("takes no tokens", lambda: index_body(bundle, "s", "sparse_vector", keys=keys, ceilings=Ceilings(3, 3))),
         ("ceilings and parameters", lambda: index_body(bundle, "s", ceilings=Ceilings(3, 3))),
         ("spelling is 'words'", lambda: keys_of(bundle, "words")),  # type: ignore[arg-type]
@@ -135,6 +137,16 @@ def test_ceilings_are_the_samples_own_largest_weights() -> None:
     assert Ceilings.measured(documents, queries) == Ceilings(3.0, 3.5)
     with pytest.raises(InputError, match="no entries"):
         Ceilings.measured(SparseVectors.from_rows([vector()], 3))
+
+
+def test_without_ceilings_those_of_the_bundle_hold(encoder: SparseEncoder, tiny_bundle: Path) -> None:
+    chosen = index_body(encoder.bundle, "s", "sparse_vector")["mappings"]["properties"]["s"]["method"]["parameters"]
+    sample = encoder.encode_query(["당뇨병 치료", "헌법", "날씨", "손해배상 청구 소송", "인슐린"])
+    for side in ("ingest", "search"):
+        assert sample.values.max() < chosen[f"quantization_ceiling_{side}"] < 1.5 * sample.values.max()
+    other = Ceilings.of_bundle(open_bundle(tiny_bundle))
+    with SparseEncoder.load(tiny_bundle, threads=1, spin=False) as tiny:
+        assert other.ingest == pytest.approx(float(tiny.encode(LINES).values.max()), rel=0.3)
 
 
 def test_bodies_are_json(encoder: SparseEncoder) -> None:

@@ -138,8 +138,7 @@ def test_the_mapping_says_what_made_it(client: Any, index: str, encoder: SparseE
     }
 
 
-@pytest.mark.parametrize("vocabulary", ["default", "card"])
-@pytest.mark.parametrize("spelling", ["tokens", "ids"])
+@pytest.mark.parametrize(("vocabulary", "spelling"), [("default", "tokens"), ("card", "tokens"), ("card", "ids")])
 def test_every_token_comes_back_under_its_key(
     client: Any, index: str, encoder: SparseEncoder, shared: Path, vocabulary: str, spelling: str
 ) -> None:

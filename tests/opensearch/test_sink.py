@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from spladert.opensearch import document_tokens, keys_of
 from spladert.opensearch.bulk import BulkSender, Document, Retries
 from spladert.opensearch.client import connect
 from spladert.stores import Connection, parse_store_url
+from support.clock import Clock
 from support.opensearch_load import load_documents, write_documents
-from support.opensearch_node import client_of, running_node
+from support.opensearch_node import Node, client_of
 from support.paths import ROOT
 from support.slow_proxy import proxy_to
 
@@ -244,64 +245,55 @@ def test_a_node_that_is_gone_too_long_ends_the_job(encoder: SparseEncoder, tmp_p
         load_documents(encoder, "opensearch://127.0.0.1:9/gone", path, tmp_path / "state")
     url = parse_store_url("opensearch://127.0.0.1:9/gone")
     waits: list[float] = []
+    clock = Clock()
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        clock.passes(seconds)
+
     sender = BulkSender(
-        connect(url, Connection()), url, options=Retries(0.001, 0.004, patience=0.05), sleep=lambda s: waits.append(s)
+        connect(url, Connection()), url, options=Retries(first=1, longest=4, patience=20), sleep=wait, clock=clock
     )
-    with pytest.raises(StoreError, match=r"has taken nothing for 0 s: .*the same command goes on"):
+    with pytest.raises(StoreError, match=r"has taken nothing for 20 s: .*the same command goes on"):
         sender.send([Document("a", b"{}")])
-    assert waits
-    assert all(wait <= 0.006 for wait in waits)
+    assert 20 < sum(waits) <= 26
+    for seconds, shortest in zip(waits, [1, 2, 4, 4, 4], strict=False):
+        assert shortest <= seconds <= 1.5 * shortest
 
 
-def test_a_node_killed_in_the_middle_of_a_bulk(launcher: Path, encoder: SparseEncoder, tmp_path: Path) -> None:
+def test_a_node_killed_in_the_middle_of_a_bulk(mortal_node: Node, encoder: SparseEncoder, tmp_path: Path) -> None:
     """SIGKILL while documents stream in, and a start over the same data."""
     path = write_documents(tmp_path / "docs.jsonl", documents(600))
-    with running_node(launcher) as node:
-        killed = threading.Event()
 
-        def kill_once_it_has_begun() -> None:
-            while records_done(tmp_path / "state") < 100:
-                time.sleep(0.01)
-            node.kill()
-            killed.set()
-            node.start()
+    def kill_once_it_has_begun() -> None:
+        end = time.monotonic() + 120
+        while records_done(tmp_path / "state") < 100:
+            assert time.monotonic() < end, "the job has not begun"
+            time.sleep(0.01)
+        mortal_node.kill()
+        mortal_node.start()
 
-        killer = threading.Thread(target=kill_once_it_has_begun)
-        killer.start()
-        summary, report = load_documents(
-            encoder, f"opensearch://{node.address}/docs", path, tmp_path / "state", chunk=16
-        )
-        killer.join()
-        assert killed.is_set()
-        assert summary.texts == 600
-        assert any("sent again" in sentence for sentence in report)
-        assert_whole(client_of(node.address), "docs", documents(600))
+    url = f"opensearch://{mortal_node.address}/docs"
+    with ThreadPoolExecutor(1) as pool:
+        killer = pool.submit(kill_once_it_has_begun)
+        summary, report = load_documents(encoder, url, path, tmp_path / "state", chunk=16)
+        killer.result()
+    assert summary.texts == 600
+    assert any("sent again" in sentence for sentence in report)
+    assert_whole(client_of(mortal_node.address), "docs", documents(600))
 
 
-def test_a_full_queue_is_waited_for(launcher: Path) -> None:
+def test_a_full_queue_is_waited_for(mortal_node: Node) -> None:
     """Many senders at once on a node that queues almost nothing: it answers 429, and everything arrives."""
-    settings = ["-Ethread_pool.write.queue_size=1", "-Ethread_pool.write.size=1"]
-    with running_node(launcher, settings) as node:
-        url = parse_store_url(f"opensearch://{node.address}/docs")
-        client_of(node.address).indices.create(index="docs")
-        retries = [0]
-        failures: list[BaseException] = []
+    url = parse_store_url(f"opensearch://{mortal_node.address}/full")
+    client_of(mortal_node.address).indices.create(index="full")
 
-        def send(number: int) -> None:
-            client = connect(url, Connection())
-            sender = BulkSender(client, url, options=Retries(0.01, 0.2, 120), request_bytes=20_000)
-            try:
-                body = json.dumps({"text": "가" * 300}).encode()
-                assert sender.send([Document(f"{number}-{n}", body) for n in range(200)]) == []
-                retries[0] += sender.retries
-            except BaseException as error:
-                failures.append(error)
+    def retries_of(number: int) -> int:
+        sender = BulkSender(connect(url, Connection()), url, options=Retries(0.01, 0.2, 120), request_bytes=20_000)
+        body = json.dumps({"text": "가" * 300}).encode()
+        assert sender.send([Document(f"{number}-{n}", body) for n in range(100)]) == []
+        return sender.retries
 
-        threads = [threading.Thread(target=send, args=[number]) for number in range(12)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert not failures
-        assert retries[0] > 0, "the queue was never full"
-        assert len(stored(client_of(node.address), "docs")) == 2_400
+    with ThreadPoolExecutor(12) as pool:
+        assert sum(pool.map(retries_of, range(12))) > 0, "the queue was never full"
+    assert len(stored(client_of(mortal_node.address), "full")) == 1_200

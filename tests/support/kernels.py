@@ -21,7 +21,11 @@ from .paths import ROOT
 
 KERNELS = ROOT / "kernels"
 ISAS = ("amx", "avx512-vnni", "avx-vnni", "avx2")
-MODES = {"native": (), "emulated": ("-DSPLADERT_EMULATE=ON",)}
+MODES = {
+    "native": (),
+    "emulated": ("-DSPLADERT_EMULATE=ON",),
+    "clang": ("-DCMAKE_CXX_COMPILER=clang++-14", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"),
+}
 
 
 def abi() -> Any:
@@ -40,7 +44,7 @@ def abi() -> Any:
 @cache
 def build(mode: str, *options: str) -> Path:
     """The library built from the source tree, in kernels/build/`mode`; skips where that cannot be."""
-    for tool in ("cmake", "c++"):
+    for tool in ("cmake", "clang++-14" if mode == "clang" else "c++"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not here, which the compiled engine is built with")
     folder = KERNELS / "build" / mode
@@ -67,7 +71,7 @@ class Stages:
         names = {self.library.spladert_isa_name(i).decode(): i for i in range(len(ISAS))}
         missing = self.library.spladert_isa_missing(names[isa])
         if missing:
-            pytest.skip(f"{isa}: {missing.decode()}" + ("" if mode == "native" else ", which its emulation needs"))
+            pytest.skip(f"{isa}: {missing.decode()}" + (", which its emulation needs" if mode == "emulated" else ""))
 
     def product(self, a: NDArray[np.uint8], weight: NDArray[np.int8]) -> NDArray[np.int32]:
         (rows, inner), columns = a.shape, weight.shape[1]

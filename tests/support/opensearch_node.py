@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 START_SECONDS = 180
+# A small heap is often nearly full of what is garbage, and two circuit breakers would refuse requests for it by chance.
+STEADY = ["-Eindices.breaker.total.use_real_memory=false", "-Eplugins.ml_commons.jvm_heap_memory_threshold=100"]
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Node:
         port: of HTTP on 127.0.0.1.
         settings: further arguments of the launcher.
         log: file of its output.
+        jvm: process id of its JVM, which the launcher may be a parent of.
     """
 
     launcher: Path
@@ -37,6 +41,7 @@ class Node:
     settings: tuple[str, ...]
     log: Path
     process: subprocess.Popen[bytes] | None = None
+    jvm: int = 0
 
     @property
     def address(self) -> str:
@@ -45,16 +50,17 @@ class Node:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self.launcher, "--port", str(self.port), "--data", self.data, *self.settings],
+                [self.launcher, "--port", str(self.port), "--data", self.data, *STEADY, *self.settings],
                 stdout=log,
                 stderr=log,
-                env={"OPENSEARCH_HEAP": "512m", **os.environ},
+                env={"OPENSEARCH_HEAP": "1500m", **os.environ},
             )
         end = time.monotonic() + START_SECONDS
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > end:
                 raise RuntimeError(f"the node did not start: {self.log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.2)
+        self.jvm = self._jvm()
 
     def answers(self) -> bool:
         try:
@@ -63,24 +69,25 @@ class Node:
         except (urllib.error.URLError, OSError):
             return False
 
-    def pid(self) -> int:
-        """Of the JVM, which the launcher may be a parent of."""
-        import json
-
-        with urllib.request.urlopen(f"http://{self.address}/_nodes/process", timeout=10) as answer:
+    def _jvm(self) -> int:
+        with urllib.request.urlopen(f"http://{self.address}/_nodes/process", timeout=60) as answer:
             (node,) = json.load(answer)["nodes"].values()
         return int(node["process"]["id"])
 
     def kill(self) -> None:
         """SIGKILL, as if the power went."""
         assert self.process is not None
-        os.kill(self.pid(), signal.SIGKILL)
+        os.kill(self.jvm, signal.SIGKILL)
         self.process.wait(30)
 
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
             self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
 
 def free_port() -> int:

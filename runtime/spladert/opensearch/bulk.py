@@ -75,6 +75,7 @@ class BulkSender:
         options: Retries | None = None,
         request_bytes: int = REQUEST_BYTES,
         sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
         waiting: Callable[[str], object] = lambda reason: None,
     ) -> None:
         """
@@ -84,12 +85,13 @@ class BulkSender:
             options: when something is sent again.
             request_bytes: the most bytes of a request; one document alone may have more.
             sleep: what waits.
+            clock: seconds, by which the patience is measured.
             waiting: called with the reason before each wait.
         """
         self._client, self._url = client, url
         self._options = options or Retries()
         self._request_bytes = request_bytes
-        self._sleep, self._waiting = sleep, waiting
+        self._sleep, self._clock, self._waiting = sleep, clock, waiting
         self.retries = 0
 
     def send(self, documents: Sequence[Document]) -> list[Refusal]:
@@ -106,16 +108,16 @@ class BulkSender:
 
     def _send_part(self, documents: Sequence[Document], positions: Sequence[int]) -> list[Refusal]:
         refused: list[Refusal] = []
-        last_success, wait = time.monotonic(), self._options.first
+        last_success, wait = self._clock(), self._options.first
         while positions:
             left, refusals, reason = self._try(documents, positions)
             refused += refusals
             if len(left) < len(positions):
-                last_success, wait = time.monotonic(), self._options.first
+                last_success, wait = self._clock(), self._options.first
             positions = left
             if not positions:
                 break
-            if time.monotonic() - last_success > self._options.patience:
+            if self._clock() - last_success > self._options.patience:
                 raise StoreError(
                     f"{self._url} has taken nothing for {self._options.patience:.0f} s: {reason}; "
                     "when it is well again, the same command goes on"

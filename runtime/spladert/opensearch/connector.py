@@ -19,8 +19,10 @@ from ..errors import InputError, StoreError
 from ..stores import Connection, parse_store_url
 from ..tokenizer import Side
 from .client import connect, explained
-from .index import Ceilings, Kind, index_body
-from .keys import Keys, Spelling, keys_of
+from .index import Kind, index_body
+from .keys import Spelling, keys_of
+from .ml import post
+from .renumber import NUMBERS, needs_numbers
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -35,6 +37,14 @@ CLIENT = {
     "connection_timeout": 60,
     "read_timeout": 60,
 }
+# A call's texts as one list, with every character intact; of documents, which come many a call.
+ALL_TEXTS = "connector.pre_process.default.embedding"
+# A question comes alone, as the inside of a JSON string. OpenSearch would fill in `${parameters...}` within it, so the
+# dollar signs are spelled as JSON may spell them; then the list becomes a string within the script's own answer.
+ONE_TEXT = r"""
+String list = '["' + params.text_docs[0].replace('$', '\\u0024') + '"]';
+return '{"parameters":{"input":"' + list.replace('\\', '\\\\').replace('"', '\\"') + '"}}';
+""".strip()
 WAIT, READY = 60.0, "DEPLOYED"  # seconds for a model to be deployed, and its state then
 
 
@@ -74,10 +84,7 @@ class Remote:
 
 
 def connector_body(remote: Remote, side: Side, api_key: str | None = None) -> dict[str, Any]:
-    """The body of `POST /_plugins/_ml/connectors/_create`.
-
-    The pre-process function is the one that hands all texts of a call over as one list, with every character intact.
-    """
+    """The body of `POST /_plugins/_ml/connectors/_create`."""
     output = f"opensearch-{remote.spelling}"
     escaped = "true" if side == "document" else "false"
     request = (
@@ -98,7 +105,7 @@ def connector_body(remote: Remote, side: Side, api_key: str | None = None) -> di
                 "url": f"{remote.server.rstrip('/')}/v1/encode",
                 "headers": {"Content-Type": "application/json", "Authorization": "Bearer ${credential.key}"},
                 "request_body": request,
-                "pre_process_function": "connector.pre_process.default.embedding",
+                "pre_process_function": ALL_TEXTS if side == "document" else ONE_TEXT,
             }
         ],
     }
@@ -143,24 +150,36 @@ def search_pipeline(remote: Remote, model_id: str | None = None) -> dict[str, An
     return {"request_processors": [{"neural_query_enricher": {"default_model_id": chosen}}]}
 
 
-def remote_index(
-    bundle: Bundle, remote: Remote, keys: Keys | None = None, ceilings: Ceilings | None = None
-) -> dict[str, Any]:
-    """The body that creates an index which uses both pipelines by itself."""
+def remote_index(bundle: Bundle, remote: Remote) -> dict[str, Any]:
+    """The body that creates an index which uses both pipelines by itself.
+
+    Raises:
+        InputError: a sparse_vector field would not survive the vocabulary, and its ids are those that the server gives.
+    """
+    size = bundle.manifest.vocabulary_size
+    if remote.kind == "sparse_vector" and needs_numbers(size):
+        raise InputError(
+            f"this vocabulary has {size:,} ids, of which a sparse_vector field survives {NUMBERS:,} up to OpenSearch "
+            "3.8, and a cluster that encodes by itself cannot number them anew: take --kind rank_features"
+        )
     pipelines = {"default_pipeline": f"{remote.name}-ingest", "search.default_pipeline": f"{remote.name}-search"}
     return index_body(
         bundle,
         remote.field,
         remote.kind,
-        keys=keys or keys_of(bundle, remote.spelling),
-        ceilings=ceilings,
+        keys=keys_of(bundle, remote.spelling),
         text_field=remote.text_field,
         settings=pipelines,
     )
 
 
-def write_bodies(bundle: Bundle, folder: Path, remote: Remote) -> list[Path]:
+def write_bodies(folder: Path, remote: Remote, index: Mapping[str, Any]) -> list[Path]:
     """Write the bodies as JSON, each named after what it creates; no key of the server is written.
+
+    Args:
+        folder: a new or empty one.
+        remote: what to create.
+        index: of `remote_index`.
 
     Raises:
         InputError: the folder has files already.
@@ -172,9 +191,8 @@ def write_bodies(bundle: Bundle, folder: Path, remote: Remote) -> list[Path]:
         **{f"{side}-model.json": model_body(remote, side) for side in SIDES},
         f"{remote.name}-ingest.json": ingest_pipeline(remote),
         f"{remote.name}-search.json": search_pipeline(remote),
+        "index.json": index,
     }
-    if remote.kind == "rank_features":  # a sparse_vector needs its weights' range, which is in no bundle
-        bodies["index.json"] = remote_index(bundle, remote)
     folder.mkdir(parents=True, exist_ok=True)
     for name, body in bodies.items():
         (folder / name).write_text(json.dumps(body, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
@@ -182,7 +200,11 @@ def write_bodies(bundle: Bundle, folder: Path, remote: Remote) -> list[Path]:
 
 
 def register_remote(
-    bundle: Bundle, url: str, remote: Remote, api_key: str | None = None, connection: Connection | None = None
+    url: str,
+    remote: Remote,
+    index: Mapping[str, Any],
+    api_key: str | None = None,
+    connection: Connection | None = None,
 ) -> dict[str, str]:
     """Create connectors, models, pipelines and the index in a cluster.
 
@@ -190,9 +212,9 @@ def register_remote(
     it is.
 
     Args:
-        bundle: what the server serves.
         url: of the cluster and the index, opensearch://HOST:PORT/INDEX.
         remote: what to create.
+        index: of `remote_index`.
         api_key: of the server, which OpenSearch keeps encrypted.
         connection: how to reach the cluster.
 
@@ -200,7 +222,7 @@ def register_remote(
         Names and ids of what was created.
 
     Raises:
-        InputError: a sparse_vector field, whose index needs the range of its weights: create it with `remote_index`.
+        InputError: the URL cannot be taken.
         StoreError: the cluster cannot be reached or refuses; where it does not trust the server's address, its
             setting `plugins.ml_commons.trusted_connector_endpoints_regex` has to name it.
     """
@@ -210,10 +232,10 @@ def register_remote(
     with explained(place):
         for side in SIDES:
             connector = connector_body(remote, side, api_key or "none")
-            answer = _post(client, "/_plugins/_ml/connectors/_create", connector)
+            answer = post(client, "/_plugins/_ml/connectors/_create", connector)
             created[f"{side}_connector"] = answer["connector_id"]
             model = model_body(remote, side, created[f"{side}_connector"])
-            answer = _post(client, "/_plugins/_ml/models/_register", model, {"deploy": "true"})
+            answer = post(client, "/_plugins/_ml/models/_register", model, {"deploy": "true"})
             created[f"{side}_model"] = answer["model_id"]
             _wait_for(client, answer["model_id"])
         client.ingest.put_pipeline(id=f"{remote.name}-ingest", body=ingest_pipeline(remote, created["document_model"]))
@@ -222,13 +244,9 @@ def register_remote(
         )
         created |= {"ingest_pipeline": f"{remote.name}-ingest", "search_pipeline": f"{remote.name}-search"}
         if not client.indices.exists(index=place.name):
-            client.indices.create(index=place.name, body=remote_index(bundle, remote))
+            client.indices.create(index=place.name, body=index)
             created["index"] = place.name
     return created
-
-
-def _post(client: OpenSearch, path: str, body: Mapping[str, Any], params: Mapping[str, str] | None = None) -> Any:
-    return client.transport.perform_request("POST", path, body=body, params=params)
 
 
 def _wait_for(client: OpenSearch, model: str) -> None:
@@ -252,11 +270,12 @@ def package_connector(
     """`spladert package --target opensearch-connector`: write the bodies, and create them in a cluster if it is named.
 
     Raises:
-        InputError, StoreError: as `Remote`, `write_bodies` and `register_remote`.
+        InputError, StoreError: as `Remote`, `remote_index`, `write_bodies` and `register_remote`.
     """
     remote = Remote(server, **options)
-    lines = [str(path) for path in write_bodies(bundle, folder, remote)]
+    index = remote_index(bundle, remote)
+    lines = [str(path) for path in write_bodies(folder, remote, index)]
     if register is not None:
-        created = register_remote(bundle, register, remote, api_key, connection)
+        created = register_remote(register, remote, index, api_key, connection)
         lines += [f"created {what.replace('_', ' ')} {name}" for what, name in created.items()]
     return lines

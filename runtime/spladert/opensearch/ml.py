@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 10_000_000  # OpenSearch's own
 DEPLOY_SECONDS = 600.0
+BUSY_SECONDS = 60.0
 _MODELS = "/_plugins/_ml/models"
+_WHOLE = ["REGISTERED", "DEPLOYING", "DEPLOYED", "PARTIALLY_DEPLOYED", "UNDEPLOYED", "DEPLOY_FAILED"]
 
 
 def register_model(client: OpenSearch, path: Path, registration: Mapping[str, object]) -> str:
@@ -28,16 +30,37 @@ def register_model(client: OpenSearch, path: Path, registration: Mapping[str, ob
     Raises:
         opensearchpy.OpenSearchException: the cluster refuses, or does not answer.
     """
-    answer = _post(client, f"{_MODELS}/_register_meta", dict(registration))
+    answer = post(client, f"{_MODELS}/_register_meta", dict(registration))
     model_id = str(answer["model_id"])
     headers = {"content-type": "application/json"}  # what the plugin asks for, whatever the bytes are
     with path.open("rb") as stream:
         number = 0
         while chunk := stream.read(CHUNK_BYTES):
-            where = f"{_MODELS}/{model_id}/upload_chunk/{number}"
-            client.transport.perform_request("POST", where, body=chunk, headers=headers)
+            post(client, f"{_MODELS}/{model_id}/upload_chunk/{number}", chunk, headers=headers)
             number += 1
     return model_id
+
+
+def find_model(client: OpenSearch, registration: Mapping[str, object]) -> str | None:
+    """The id of a model that is there whole, with this name and content; None if there is none.
+
+    Raises:
+        opensearchpy.OpenSearchException: the cluster refuses, or does not answer.
+    """
+    from opensearchpy.exceptions import NotFoundError
+
+    wanted = [
+        {"term": {"name.keyword": registration["name"]}},
+        {"term": {"model_content_hash_value": registration["model_content_hash_value"]}},
+        {"terms": {"model_state": _WHOLE}},
+    ]
+    query = {"bool": {"filter": wanted, "must_not": {"exists": {"field": "chunk_number"}}}}
+    try:
+        answer = post(client, f"{_MODELS}/_search", {"query": query, "size": 1})
+    except NotFoundError:  # no model was ever registered
+        return None
+    hits = answer["hits"]["hits"]
+    return str(hits[0]["_id"]) if hits else None
 
 
 def deploy_model(
@@ -53,7 +76,7 @@ def deploy_model(
         StoreError: it could not be loaded, or not within `patience` seconds.
         opensearchpy.OpenSearchException: the cluster refuses, or does not answer.
     """
-    task = _post(client, f"{_MODELS}/{model_id}/_deploy")["task_id"]
+    task = post(client, f"{_MODELS}/{model_id}/_deploy")["task_id"]
     end = time.monotonic() + patience
     while True:
         state = client.transport.perform_request("GET", f"/_plugins/_ml/tasks/{task}")
@@ -74,7 +97,7 @@ def ask_model(client: OpenSearch, model_id: str, texts: Sequence[str]) -> list[d
         opensearchpy.OpenSearchException: the cluster refuses, or does not answer.
     """
     where = f"/_plugins/_ml/_predict/sparse_encoding/{model_id}"
-    answer = _post(client, where, {"text_docs": list(texts)})
+    answer = post(client, where, {"text_docs": list(texts)})
     try:
         outputs = [output["dataAsMap"]["response"] for each in answer["inference_results"] for output in each["output"]]
         vectors = [{str(key): float(weight) for key, weight in one.items()} for many in outputs for one in many]
@@ -91,5 +114,28 @@ def ingest_pipeline(model_id: str, text_field: str, vector_field: str, *, batch_
     return {"processors": [{"sparse_encoding": processor}]}
 
 
-def _post(client: OpenSearch, path: str, body: Mapping[str, object] | None = None) -> Any:
-    return client.transport.perform_request("POST", path, body=body)
+def post(
+    client: OpenSearch,
+    path: str,
+    body: Mapping[str, object] | bytes | None = None,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    patience: float = BUSY_SECONDS,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Any:
+    """Ask the ML plugin; again for a while where the cluster is busy or its own indexes are not up yet.
+
+    Raises:
+        opensearchpy.OpenSearchException: the cluster refuses, or does not answer.
+    """
+    from opensearchpy.exceptions import TransportError
+
+    end = time.monotonic() + patience
+    while True:
+        try:
+            return client.transport.perform_request("POST", path, body=body, params=params, headers=headers)
+        except TransportError as error:
+            if error.status_code not in (429, 503) or time.monotonic() > end:
+                raise
+        sleep(0.5)

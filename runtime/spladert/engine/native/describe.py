@@ -30,7 +30,7 @@ def describe(graph: Graph) -> Encoder:
     """
     try:
         return _Reader(graph).encoder()
-    except (IndexError, KeyError, TypeError, ValueError) as error:  # an input or an attribute is missing or odd
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # an input or an attribute is missing or odd
         raise NotCoveredError(f"a node or a constant that does not fit its operator ({error})") from None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import struct
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -101,9 +101,23 @@ def read_graph(path: Path) -> Graph:
                 constants[name] = array
             elif number == 12:
                 outputs.append(_text(dict(fields(value)).get(1)))
-    except (ValueError, IndexError, StopIteration, struct.error, OSError) as error:
+        _check_order(nodes)
+    except (ValueError, TypeError, IndexError, MemoryError, StopIteration, struct.error, OSError) as error:
         raise BundleError(f"{path} is not an ONNX graph ({error}); copy or export it again") from None
     return Graph(tuple(nodes), constants, tuple(outputs), tuple(files.values()))
+
+
+def _check_order(nodes: Sequence[Node]) -> None:
+    """Each value is computed once, before it is read: so a walk along the nodes ends."""
+    places: dict[str, int] = {}
+    for place, node in enumerate(nodes):
+        for name in node.outputs:
+            if name and name in places:
+                raise ValueError(f"{name} is computed twice")
+            places[name] = place
+    for place, node in enumerate(nodes):
+        if late := [name for name in node.inputs if name and places.get(name, -1) >= place]:
+            raise ValueError(f"{late[0]} is read before it is computed")
 
 
 def _text(value: int | memoryview | None) -> str:
