@@ -58,7 +58,7 @@ def serve(
     )
     try:
         socket = config.bind_socket()
-    except (OSError, SystemExit) as error:  # uvicorn logs why and exits
+    except (OSError, SystemExit, TypeError, UnicodeError) as error:  # uvicorn exits; the last two: no name of a host
         raise InputError(
             f"cannot listen on {host} port {port}: it is in use, or not an address of this host"
         ) from error
