@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
@@ -24,6 +23,7 @@ from .engine import (
     this_machine,
 )
 from .errors import InputError
+from .progress import counting
 from .pruning import Pruning
 from .pruning import prune as pruned
 from .query_table import load_table, look_up
@@ -223,7 +223,7 @@ class SparseEncoder:
             max_length=max_length,
             split_special_tokens=split_special_tokens,
         )
-        with _progress(len(tokenized), show_progress) as counted:
+        with counting(len(tokenized), show_progress) as counted:
             results = counted(self.run(tokenized.input_ids, side=side, batch_size=batch_size))
             vectors = self.assemble(results, tokenized, top_k, prune)
         return vectors[0] if isinstance(texts, str) else vectors
@@ -392,23 +392,3 @@ def _load_again(
 ) -> SparseEncoder:
     bundle, revision = origin
     return SparseEncoder.from_bundle(open_bundle(bundle, revision=revision), request, options)
-
-
-@contextmanager
-def _progress(total: int, shown: bool) -> Iterator[Callable[[Iterable[TopK]], Iterable[TopK]]]:
-    """A progress bar over `total` texts on standard error, or nothing; gives what counts batches as they pass."""
-    if not shown:
-        yield lambda results: results
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("encoding", total=total)
-
-        def counted(results: Iterable[TopK]) -> Iterator[TopK]:
-            for result in results:
-                yield result
-                bar.advance(task, len(result.positions))
-
-        yield counted
