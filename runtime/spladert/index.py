@@ -117,9 +117,12 @@ class SparseIndex:
             passages: how long ones are cut; None takes their beginning alone.
 
         Raises:
-            InputError: one cannot be taken; the message gives its position. The chunks before it are written.
+            InputError: one cannot be taken; the message gives its position. The chunks before it are written. Or a
+                single string is given, which would be a document a character.
             StoreError: the engine refuses.
         """
+        if isinstance(documents, str):
+            raise InputError("documents are a list, not a single string: write [document]")
         records: Iterable[Record | BadRecord] = (_record(n, document) for n, document in enumerate(documents))
         if passages is not None:
             cutter = PassageCutter(self.encoder.tokenizer, passages, self.encoder.tokenizer.room("document"))
@@ -133,8 +136,11 @@ class SparseIndex:
         """Delete documents, with all their passages; one that is not there is no error.
 
         Raises:
+            InputError: a single string is given, which would be an id a character.
             StoreError: the engine refuses.
         """
+        if isinstance(ids, str):
+            raise InputError("ids are a list, not a single string: write [id]")
         documents = [str(each) for each in ids]
         if documents and self._points.origin() is not None:
             self._points.delete([point_id(document) for document in documents])

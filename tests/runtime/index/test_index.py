@@ -175,6 +175,16 @@ def test_what_cannot_be_taken_is_named(encoder: SparseEncoder, folder: Path) -> 
             index.add(["a"], passages=Passages(overlap=62))
 
 
+def test_a_single_string_is_no_list_of_documents_or_ids(encoder: SparseEncoder, folder: Path) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        index.add([{"id": "a", "text": "당뇨병 치료"}])
+        with pytest.raises(InputError, match="single string"):
+            index.add("ab")
+        with pytest.raises(InputError, match="single string"):
+            index.delete("a")
+        assert len(index) == 1
+
+
 def test_another_model_is_refused_by_name(encoder: SparseEncoder, folder: Path, tiny_bundle: Path) -> None:
     with SparseIndex.open(folder, encoder) as index:
         index.add(["당뇨병"])
