@@ -216,5 +216,5 @@ def _condition(path: str, value: str | int | float | bool) -> Any:
     edge = require_edge()
     if isinstance(value, float):
         return edge.FieldCondition(path, range=edge.RangeFloat(gte=value, lte=value))
-    # A bool of Python is an int to the engine, one of numpy (from 2.0 on) is not.
+    # A bool of Python is an int to the engine, one of numpy is not.
     return edge.FieldCondition(path, match=edge.MatchValue(np.bool_(value) if isinstance(value, bool) else value))
