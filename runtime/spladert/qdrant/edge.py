@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from ..bm25 import Entries
@@ -216,5 +215,20 @@ def _condition(path: str, value: str | int | float | bool) -> Any:
     edge = require_edge()
     if isinstance(value, float):
         return edge.FieldCondition(path, range=edge.RangeFloat(gte=value, lte=value))
-    # A bool of Python is an int to the engine, one of numpy is not.
-    return edge.FieldCondition(path, match=edge.MatchValue(np.bool_(value) if isinstance(value, bool) else value))
+    return edge.FieldCondition(path, match=edge.MatchValue(_Bool(value) if isinstance(value, bool) else value))
+
+
+class _Bool:
+    """A bool to the engine, to which one of Python is an int, and so is numpy's own before 2.3 (it has __index__).
+
+    The engine's bindings (PyO3) know numpy's bool by the names of its class and module.
+    """
+
+    def __init__(self, value: bool) -> None:
+        self._value = value
+
+    def __bool__(self) -> bool:
+        return self._value
+
+
+_Bool.__module__, _Bool.__name__ = "numpy", "bool_"
