@@ -105,6 +105,8 @@ def _stages() -> Iterator[Callable[[str], None]]:
 
 def _print_summary(report: ExportReport, manifest: Manifest) -> None:
     table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")  # of a path no letter is left out
     table.add_row("bundle", str(report.path))
     table.add_row("from", f"{manifest.source.id} ({manifest.source.architecture})")
     table.add_row("parameters", f"{manifest.source.parameters:,}")

@@ -119,9 +119,10 @@ def tokenize(
     longest = int(truncation["max_length"])
     size = CHARACTERS_PER_TOKEN * longest
     given = texts
-    if from_beginning and any(len(text) > size for text in texts):
-        texts = _without_endless_words(tokenizer, texts, size)
     pieces = [_beginning(text, size) if from_beginning else text for text in texts]
+    if from_beginning and any(len(piece) > GROWTH * size for piece in pieces):  # rare: no white space for long
+        texts = _without_endless_words(tokenizer, texts, size)
+        pieces = [_beginning(text, size) for text in texts]
     try:
         encodings = tokenizer.encode_batch_fast(pieces, add_special_tokens=special_tokens)
         for i, text in enumerate(texts):

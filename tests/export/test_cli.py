@@ -40,7 +40,12 @@ def test_a_summary_of_what_was_made(tiny_checkpoint: Path, tmp_path: Path) -> No
     out = tmp_path / "out"
     done = call("export", tiny_checkpoint, out, "--top-k", 32)
     assert done.exit_code == 0, done.output
-    for expected in (str(out)[:40], "ModernBertForMaskedLM", "cpu-fp32", "nodes; against PyTorch: largest weight error"):
+    for expected in (
+        str(out)[:40],
+        "ModernBertForMaskedLM",
+        "cpu-fp32",
+        "nodes; against PyTorch: largest weight error",
+    ):
         assert expected in done.stdout.replace("\n", "")
     assert "check cpu-fp32 against PyTorch" in done.stderr
     assert open_bundle(out).manifest.top_k == 32

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from ..cluster import ClusterJob, ClusterReport, Places
+from ..cluster.parts import PART_BYTES
 from ..files import Encoding, Fields
 from ..stores import Connection, is_store_url, parse_store_url
 from .options import Runtime, stderr_console, write_json
@@ -40,7 +41,8 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     def with_cluster(engine: str, workers: int | None, part_size: int | None, **arguments: Any) -> None:
         if engine == "here" and (workers is not None or part_size is not None):
             raise click.UsageError("--workers and --part-size are for --engine ray: add that, or leave them out")
-        cluster = ClusterOptions(workers, (part_size or 64) * 2**20) if engine == "ray" else None
+        part_bytes = PART_BYTES if part_size is None else part_size * 2**20
+        cluster = ClusterOptions(workers, part_bytes) if engine == "ray" else None
         command(**arguments, cluster=cluster)
 
     options = [
@@ -55,7 +57,10 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
             "--workers", type=click.IntRange(min=1), metavar="N", help="Ray: actors, each of --threads. [default: all]"
         ),
         click.option(
-            "--part-size", type=click.IntRange(min=1), metavar="MB", help="Ray: of what is done at once. [default: 64]"
+            "--part-size",
+            type=click.IntRange(min=1),
+            metavar="MB",
+            help=f"Ray: of what is done at once. [default: {PART_BYTES // 2**20}]",
         ),
     ]
     decorated: Callable[..., None] = with_cluster

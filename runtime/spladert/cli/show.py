@@ -42,4 +42,4 @@ def show_vectors(encoder: SparseEncoder, texts: Sequence[str], encoding: Encodin
 def truncation(count: int, encoder: SparseEncoder, unread: float | None = None) -> str:
     """How many texts were cut, in words, and the share of them that was not read."""
     line = f"{count:,} texts were longer than {encoder.manifest.max_length} tokens and were cut"
-    return line if unread is None else f"{line}: {unread:.0%} of them was not read (--passages reads all)"
+    return line if unread is None else f"{line}: about {unread:.0%} of them was not read (--passages reads all)"

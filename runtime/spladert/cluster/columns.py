@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import Encoding
-from ..files.parquet import require_pyarrow
+from ..files.parquet import column_values, require_pyarrow
 from ..files.records import Fields, UnreadableError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Texts:
         for name in (INDICES, VALUES):
             if name in names:
                 raise InputError(f"there is a column {name!r} already, which the vectors' would replace: rename it")
-        columns = {name: _strings(table.column(name)) for name in fields.text}
+        columns = {name: column_values(table.column(name)) for name in fields.text}
         good, texts, bad = [], [], []
         for position in range(table.num_rows):
             try:
@@ -61,21 +61,6 @@ class Texts:
                 good.append(position)
                 texts.append(record.text)
         return cls(good, texts, bad)
-
-
-def _strings(column: Any) -> Sequence[object]:
-    """Values of a column; a string that is not valid UTF-8 is bytes."""
-    try:
-        return list(column.to_pylist())
-    except UnicodeDecodeError:
-        return [_decoded(value) for value in column.cast("binary").to_pylist()]
-
-
-def _decoded(value: bytes | None) -> object:
-    try:
-        return value if value is None else value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value
 
 
 def tokenize(encoder: SparseEncoder, texts: Sequence[str], how: Encoding) -> TokenizedTexts:

@@ -90,6 +90,8 @@ def begin(job: ClusterJob, bundle: Bundle, parts: list[Part], *, overwrite: bool
         InputError: the output holds something else.
     """
     output, facts = job.output, job.facts(bundle, parts)
+    if [path for path, _ in output.below()] == [output.path]:
+        raise InputError(f"{output} is a file, and the output is a folder; take another name")
     if overwrite:
         output.delete()
     (output / RECORD / "attempts").delete()  # those of this run count

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +14,7 @@ from ..files.readers import format_of
 from .place import Place
 
 INPUTS = ("parquet", "jsonl", "text")
+PART_BYTES = 64 * 2**20  # about, unless one asks for another size
 NEWLINE_BYTES = 2**16  # read at a time where a line is looked for that crosses the end of a range
 
 
@@ -50,17 +50,6 @@ class Part:
         return {key: unquote(value) for key, _, value in pairs}
 
 
-@dataclass
-class _Cutter:
-    """Parts in order, numbered as they come."""
-
-    bytes: int
-    parts: list[Part] = field(default_factory=list)
-
-    def add(self, path: str, kind: str, start: int, stop: int, folder: str) -> None:
-        self.parts.append(Part(len(self.parts), path, kind, start, stop, folder))
-
-
 def find_parts(source: Place, part_bytes: int, *, kind: str | None = None) -> list[Part]:
     """The parts of a file, or of all files below a folder whose names do not begin with `_` or a dot.
 
@@ -71,51 +60,49 @@ def find_parts(source: Place, part_bytes: int, *, kind: str | None = None) -> li
     Raises:
         InputError: there is no file, or one of a kind that is not cut into parts.
     """
-    root = source.path.rstrip("/")
     found = source.below()
     if not found:
         raise InputError(f"{source} has no file: give a file, or a folder of parquet or JSON lines")
-    cutter = _Cutter(part_bytes)
+    parts: list[Part] = []
     for path, size in found:
-        below = path[len(root) :].strip("/") if path != root else path.rsplit("/", 1)[-1]
-        if path != root and any(name.startswith(("_", ".")) for name in below.split("/")):
+        names = [] if path == source.path else path[len(source.path) :].strip("/").split("/")
+        if any(name.startswith(("_", ".")) for name in names):
             continue
-        folder = below.rpartition("/")[0] if path != root else ""
         file_kind = kind or format_of(path)
         if file_kind not in INPUTS:
             raise InputError(f"{path} is {file_kind}; on a cluster {', '.join(INPUTS)} are read")
         if file_kind == "parquet":
-            _cut_parquet(cutter, source, path, folder)
+            ranges = _row_groups(source, path, part_bytes)
         elif path.lower().endswith(ENDINGS):
-            cutter.add(path, file_kind, 0, size, folder)
+            ranges = [(0, size)]
         else:
-            for start in range(0, size, part_bytes):
-                cutter.add(path, file_kind, start, min(start + part_bytes, size), folder)
-    if not cutter.parts:
+            ranges = [(start, min(start + part_bytes, size)) for start in range(0, size, part_bytes)]
+        for start, stop in ranges:
+            parts.append(Part(len(parts), path, file_kind, start, stop, "/".join(names[:-1])))
+    if not parts:
         raise InputError(f"{source} holds no rows: all its files are empty, or their names begin with _ or a dot")
-    return cutter.parts
+    return parts
 
 
-def _cut_parquet(cutter: _Cutter, source: Place, path: str, folder: str) -> None:
+def _row_groups(source: Place, path: str, part_bytes: int) -> list[tuple[int, int]]:
     pyarrow = require_pyarrow()
     try:
         with source.files.open_input_file(path) as stream:
             metadata = pyarrow.parquet.read_metadata(stream)
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path} is not a whole parquet file: {error}") from None
-    start, held = 0, 0
+    ranges, start, held = [], 0, 0
     for group in range(metadata.num_row_groups):
         size = metadata.row_group(group).total_byte_size
-        if group > start and held + size > cutter.bytes:
-            cutter.add(path, "parquet", start, group, folder)
+        if group > start and held + size > part_bytes:
+            ranges.append((start, group))
             start, held = group, 0
         held += size
-    if metadata.num_row_groups:
-        cutter.add(path, "parquet", start, metadata.num_row_groups, folder)
+    return [*ranges, (start, metadata.num_row_groups)] if metadata.num_row_groups else []
 
 
-def read_lines_of(source: Place, part: Part) -> bytes:
-    """The bytes of a part's lines, whole: those that begin in its range.
+def read_part(source: Place, part: Part) -> bytes:
+    """The bytes of a part of a file of lines: whole lines, those that begin in its range; of a compressed file all.
 
     Raises:
         InputError: the file cannot be read, or is shorter than it was.
@@ -150,8 +137,3 @@ def _to_next_line(stream: Any, position: int) -> int:
 def _blocks(stream: Any) -> Iterator[bytes]:
     while block := stream.read(NEWLINE_BYTES):
         yield bytes(block)
-
-
-def opened(content: bytes) -> io.BufferedReader:
-    """The content as a stream."""
-    return io.BufferedReader(io.BytesIO(content))

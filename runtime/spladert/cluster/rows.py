@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import IO, Any
 
 from ..errors import InputError
 from ..files.compression import ENDINGS, decompressed
 from ..files.lines import read_lines
 from ..files.parquet import require_pyarrow
-from ..files.readers import MAX_LINE_BYTES
-from ..files.records import UnreadableError, json_name
-from ..json_text import parse_json
+from ..files.readers import MAX_LINE_BYTES, json_object
+from ..files.records import UnreadableError
 from .job import ClusterJob
-from .parts import Part, opened, read_lines_of
+from .parts import Part, read_part
 from .place import Place
 
-ROWS = 1024  # of a batch
+ROWS = 1024  # of a batch, at most
 SAMPLE_ROWS = 1000  # of JSON lines, to know their columns from
 
 Reject = Callable[[int, str, str], None]  # line (row) within the part, why, its text
@@ -41,41 +41,16 @@ def parquet_batches(source: Place, part: Part) -> Iterator[Any]:
 
 def line_objects(source: Place, part: Part, reject: Reject) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line within the part, object) of JSON lines; of a file of text `{"text": line}`."""
+    stored = io.BytesIO(read_part(source, part))
     ending = next((ending for ending in ENDINGS if part.path.lower().endswith(ending)), None)
-    if ending is None:
-        stream: Any = opened(read_lines_of(source, part))
-    else:
-        stream = decompressed(opened(source_bytes(source, part)), ending)
+    stream: IO[bytes] = stored if ending is None else decompressed(stored, ending)
     for line in read_lines(stream, MAX_LINE_BYTES, part.path):
         if part.kind == "jsonl" and line.problem is None and not line.raw.strip():
             continue
         try:
-            text = line.text()
-            yield line.number, {"text": text} if part.kind == "text" else _object(text)
+            yield line.number, {"text": line.text()} if part.kind == "text" else json_object(line)
         except UnreadableError as error:
             reject(line.number, str(error), line.content.decode("utf-8", "backslashreplace"))
-
-
-def source_bytes(source: Place, part: Part) -> bytes:
-    """A whole file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    content = Place(source.url, part.path).read()
-    if content is None:
-        raise InputError(f"{part.path} is not there any more")
-    return content
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = parse_json(text)
-    except ValueError as error:
-        raise UnreadableError(f"not valid JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise UnreadableError(f"a JSON {json_name(value)} instead of an object")
-    return value
 
 
 def infer_schema(source: Place, parts: list[Part]) -> Any:

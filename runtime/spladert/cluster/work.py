@@ -21,12 +21,15 @@ from .columns import INDICES, VALUES, Texts, run, tokenize, vector_columns
 from .job import ERRORS, ClusterJob, record_done
 from .parts import Part
 from .report import PartReport
-from .rows import line_objects, parquet_batches, typed_batches
+from .rows import ROWS, line_objects, parquet_batches, typed_batches
 
 if TYPE_CHECKING:
     from ..encoder import SparseEncoder
     from ..tokenizer import TokenizedTexts
     from ..vectors import SparseVectors
+
+
+CHARACTERS = 2**22  # of the texts of a block of objects, about
 
 
 def encode_part(
@@ -125,11 +128,8 @@ def _to_file(
         ahead.stop()
         made.close()
     if made.path.exists():
-        target = (
-            job.output / f"{part.folder}/{part.name}.{job.format}"
-            if part.folder
-            else (job.output / f"{part.name}.{job.format}")
-        )
+        folders = [part.folder] if part.folder else []
+        target = job.output / "/".join([*folders, f"{part.name}.{job.format}"])
         target.take(made.path)
     return counts
 
@@ -179,14 +179,11 @@ def _object_blocks(
         rows.append(row)
         texts.append(text)
         size += len(text)
-        if len(rows) == BLOCK_ROWS or size >= BLOCK_CHARACTERS:
+        if len(rows) == ROWS or size >= CHARACTERS:
             yield _Block(rows, texts)
             rows, texts, size = [], [], 0
     if rows:
         yield _Block(rows, texts)
-
-
-BLOCK_ROWS, BLOCK_CHARACTERS = 1024, 2**22
 
 
 class _ParquetFile:

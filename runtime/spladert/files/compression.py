@@ -28,7 +28,7 @@ def require_compression(ending: str) -> None:
         _zstandard()
 
 
-def decompressed(stored: io.BufferedReader, ending: str) -> IO[bytes]:
+def decompressed(stored: io.BufferedIOBase, ending: str) -> IO[bytes]:
     """The content of a compressed stream; reading raises `DamagedError` where it is cut or altered."""
     return cast("IO[bytes]", io.BufferedReader(_Decompressed(stored, ending), 2**16))
 
@@ -43,7 +43,7 @@ def compressed(stream: IO[bytes], ending: str) -> IO[bytes]:
 class _Decompressed(io.RawIOBase):
     """Both formats are a row of members (frames), each complete in itself."""
 
-    def __init__(self, stored: io.BufferedReader, ending: str) -> None:
+    def __init__(self, stored: io.BufferedIOBase, ending: str) -> None:
         self._stored = stored
         self._name = ending.removeprefix(".")
         self._new_member: Callable[[], Any] = (

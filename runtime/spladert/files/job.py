@@ -118,7 +118,7 @@ class Progress:
         records: records of the input that are done, bad ones included.
         errors: how many of them were bad.
         truncated: how many texts were cut, for they were longer than the model takes.
-        cut_characters: characters of those texts.
+        cut_characters: characters of those texts that it was measured on, some of each chunk.
         unread_characters: how many of them were not read.
         digest: digest of those records.
     """
@@ -141,7 +141,7 @@ class Summary:
         truncated: texts that were cut, for they were longer than the model takes.
         resumed: records that an interrupted run had done.
         damage: where and why the input ended before its end; None where it was whole.
-        unread: the share of the characters of cut texts that was not read, 0 to 1.
+        unread: the share of the characters of cut texts that was not read, 0 to 1, measured on some of each chunk.
     """
 
     texts: int

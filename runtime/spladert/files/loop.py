@@ -19,6 +19,8 @@ from .job import Digest, Job, Progress, RunOptions, Summary
 from .records import BadRecord, Record
 from .sinks import Sink
 
+MEASURED = 32  # texts of a chunk, about, of which it is measured how much was not read
+
 
 def encode_records(
     encoder: SparseEncoder,
@@ -96,7 +98,10 @@ def encode_records(
 def _encode(
     encoder: SparseEncoder, chunks: ChunkReader, job: Job, options: RunOptions
 ) -> Iterator[tuple[Chunk, SparseVectors, int, int]]:
-    """Each chunk with its vectors, the characters of texts that were cut, and how many of those were not read."""
+    """Each chunk with its vectors, the characters of texts that were cut, and how many of those were not read.
+
+    The last two are of some of these texts, evenly chosen: they are tokenized a second time for it.
+    """
     for chunk in chunks:
         how = job.encoding
         tokenized = encoder.tokenize_batch(
@@ -107,7 +112,8 @@ def _encode(
         )
         results = encoder.run(tokenized.input_ids, side=how.side, batch_size=options.batch_size)
         vectors = encoder.assemble(chunks.until_stopped(results), tokenized, how.top_k, how.prune)
-        cut = [chunk.good[i].text for i in tokenized.truncated.nonzero()[0]]
+        positions = tokenized.truncated.nonzero()[0]
+        cut = [chunk.good[i].text for i in positions[:: len(positions) // MEASURED + 1]]
         read = (encoder.tokenizer.characters_read(text, side=how.side, max_length=how.max_length) for text in cut)
         characters = sum(map(len, cut))
         yield chunk, vectors, characters, characters - sum(read)

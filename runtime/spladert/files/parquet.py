@@ -64,7 +64,9 @@ def _records(pyarrow: Any, file: Any, fields: Fields) -> Iterator[Record | BadRe
     try:
         for batch in file.iter_batches(ROWS_AT_A_TIME, use_threads=False):
             names = batch.schema.names
-            columns = [_values(batch.column(i)) if name in needed else batch.column(i) for i, name in enumerate(names)]
+            columns = [
+                column_values(batch.column(i)) if name in needed else batch.column(i) for i, name in enumerate(names)
+            ]
             by_name = dict(zip(names, columns, strict=True))
             size = batch.nbytes // max(batch.num_rows, 1)
             for row in range(batch.num_rows):
@@ -77,7 +79,7 @@ def _records(pyarrow: Any, file: Any, fields: Fields) -> Iterator[Record | BadRe
         yield BadRecord(line + 1, f"the parquet data is damaged here ({error})", b"", last=True)
 
 
-def _values(column: Any) -> list[object]:
+def column_values(column: Any) -> list[object]:
     """A column's values; a string that is not valid UTF-8 stays bytes."""
     try:
         return list(column.to_pylist())
@@ -102,7 +104,7 @@ class _Row(Mapping[str, object]):
 
     def __getitem__(self, name: str) -> object:
         column = self._columns[name]
-        return column[self._row] if isinstance(column, list) else _values(column.slice(self._row, 1))[0]
+        return column[self._row] if isinstance(column, list) else column_values(column.slice(self._row, 1))[0]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)

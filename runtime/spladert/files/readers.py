@@ -91,12 +91,17 @@ def _read_jsonl(stream: IO[bytes], fields: Fields, max_line_bytes: int) -> Itera
         if line.problem is None and not line.raw.strip():
             continue
         try:
-            yield fields.record(line.number, _json_object(line), len(line.raw))
+            yield fields.record(line.number, json_object(line), len(line.raw))
         except UnreadableError as error:
             yield BadRecord(line.number, str(error), line.content, line.last)
 
 
-def _json_object(line: Line) -> dict[str, Any]:
+def json_object(line: Line) -> dict[str, Any]:
+    """The object of a line of JSON.
+
+    Raises:
+        UnreadableError: why there is none.
+    """
     text = line.text()
     try:
         value = parse_json(text)

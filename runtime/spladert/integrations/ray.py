@@ -8,6 +8,7 @@ spin.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -29,15 +30,16 @@ from ..cluster import (
 from ..cluster.columns import encoded_columns
 from ..cluster.cores import Cores
 from ..cluster.job import RECORD
+from ..cluster.parts import PART_BYTES
 from ..cluster.rows import with_schema
 from ..encoder import SparseEncoder
-from ..errors import DependencyError, SpladertError
+from ..errors import DependencyError, InputError, SpladertError
 from ..files import Encoding, Fields
 from ..pruning import Pruning
 from ..stores import Connection
 from ..tokenizer import Side
 
-PART_BYTES = 64 * 2**20
+GPUS = ("cuda", "tensorrt")  # devices of which a worker takes one
 ATTEMPTS = 4  # of a part: Ray tries for ever, and one that kills every worker must end the job
 
 
@@ -120,7 +122,8 @@ def encode_corpus(
         advance: called with parts done, parts in all, and rows done, after each part.
 
     Raises:
-        InputError: the input or the output cannot be read or written, or the output is another job's.
+        InputError: the input or the output cannot be read or written, the output is another job's, or this machine has
+            no room for so many workers.
         DependencyError: ray or pyarrow is not installed.
         SpladertError: a worker failed, and why.
     """
@@ -133,10 +136,9 @@ def encode_corpus(
     left = pending(parts, done)
     now: list[PartReport] = []
     if left:
-        if not ray.is_initialized():
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-        gpu = job.device in ("cuda", "tensorrt")
-        for report in _run(ray, job, left, workers, threads, gpu, batch_size, connection):
+        count = _start(ray, job.device in GPUS, workers, threads)
+        how = {"job": job, "batch_size": batch_size, "connection": connection}
+        for report in _run(ray, how, left, min(count, len(left)), threads, gpu=job.device in GPUS):
             now.append(report)
             advance(len(done) + len(now), len(parts), sum(part.rows for part in (*done, *now)))
     whole = summarize([*done, *now], now)
@@ -144,29 +146,40 @@ def encode_corpus(
     return whole
 
 
+def _start(ray: Any, gpu: bool, workers: int | None, threads: int) -> int:
+    """Start Ray where it is not, and give the number of actors.
+
+    Raises:
+        InputError: this machine alone has no room for them. A cluster may grow, so that Ray waits there.
+    """
+    alone = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+    resources = ray.cluster_resources()
+    room = int(resources.get("GPU", 0)) if gpu else int(resources.get("CPU", 0)) // threads
+    count = workers or max(room, 1)
+    if alone and count > room:
+        what = "GPUs" if gpu else f"workers of {threads} threads"
+        raise InputError(f"this machine has room for {room} {what}, and {count} are asked; RAY_ADDRESS names a cluster")
+    return count
+
+
 def _run(
-    ray: Any,
-    job: ClusterJob,
-    parts: list[Part],
-    workers: int | None,
-    threads: int,
-    gpu: bool,
-    batch_size: int,
-    connection: Connection | None,
+    ray: Any, how: dict[str, Any], parts: list[Part], count: int, threads: int, *, gpu: bool
 ) -> Iterator[PartReport]:
-    """The parts through a pool of actors. A part is a row of a dataset; only its description and report move."""
+    """The parts through a pool of actors. A part is a row of a dataset; only its description and report move.
+
+    `how` is what `_PartWorker` takes.
+    """
     import ray.data
 
     for name in ("ray.data", "ray._common.utils"):
         logging.getLogger(name).setLevel(logging.ERROR)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    resources = ray.cluster_resources()
-    room = int(resources.get("GPU", 0)) if gpu else int(resources.get("CPU", 1)) // threads
-    count = max(min(workers or room, len(parts)), 1)
     dataset = ray.data.from_items([{"part": asdict(part)} for part in parts], override_num_blocks=len(parts))
     reports = dataset.map_batches(
         _PartWorker,
-        fn_constructor_kwargs={"job": job, "batch_size": batch_size, "connection": connection},
+        fn_constructor_kwargs=how,
         batch_size=1,
         num_cpus=threads,
         num_gpus=1 if gpu else None,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spladert.cluster import find_parts
-from spladert.cluster.parts import read_lines_of
+from spladert.cluster.parts import read_part
 from spladert.cluster.place import Place
 from spladert.cluster.rows import line_objects, parquet_batches
 from spladert.errors import InputError
@@ -36,7 +36,7 @@ def test_ranges_of_bytes_hold_every_line_once(
         with pytest.raises(InputError, match="holds no rows"):
             find_parts(source, part_bytes)
         return
-    pieces = [read_lines_of(source, part) for part in find_parts(source, part_bytes)]
+    pieces = [read_part(source, part) for part in find_parts(source, part_bytes)]
     assert b"".join(pieces) == content
     assert all(piece.endswith(b"\n") for piece in pieces[:-1] if piece and not content.endswith(piece))
 

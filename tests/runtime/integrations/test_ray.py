@@ -162,3 +162,21 @@ def test_a_driver_that_is_killed(cluster: str, corpus: Path, tmp_path: Path, tin
     report = encode_corpus(job_of(corpus, output, tiny_bundle), part_bytes=3000)
     assert report.resumed >= 2
     check(output, tiny_bundle)
+
+
+def test_more_workers_than_a_machine_has(corpus: Path, tmp_path: Path, tiny_bundle: Path) -> None:
+    command = [sys.executable, "-c", "from spladert.cli import main; main()", "encode", "--engine", "ray"]
+    command += [
+        "--model",
+        str(tiny_bundle),
+        "--input",
+        str(corpus),
+        "--output",
+        str(tmp_path / "out"),
+        "--threads",
+        "1000",
+    ]
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 1
+    assert "this machine has room for 0 workers of 1000 threads, and 1 are asked" in done.stderr
