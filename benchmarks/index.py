@@ -26,6 +26,7 @@ from scipy.sparse import csr_array, load_npz
 
 from spladert import SparseEncoder
 from spladert.index import open_index_searcher
+from spladert.stores import How
 
 TOP = 10
 
@@ -76,10 +77,10 @@ def _asked(index: Path, vectors: Path, questions: Sequence[str]) -> list[tuple[s
         with open_index_searcher(index) as searcher:
             opened = time.perf_counter() - started
             encoding = _median_ms(encoder.encode_query, questions)
-            plain = _median_ms(lambda question: searcher.search(encoder, question, top=TOP), questions)
-            hybrid = _median_ms(lambda question: searcher.search(encoder, question, top=TOP, hybrid=True), questions)
+            plain = _median_ms(lambda question: searcher.search(encoder, question, How(TOP)), questions)
+            hybrid = _median_ms(lambda question: searcher.search(encoder, question, How(TOP, hybrid=True)), questions)
             memory = _resident() - before
-            found = [[hit.score for hit in searcher.search(encoder, q, top=TOP).hits] for q in questions]
+            found = [[hit.score for hit in searcher.search(encoder, q, How(TOP)).hits] for q in questions]
         matrix = load_npz(vectors)
         by_dimension = csr_array(matrix.T)
         asked = encoder.encode_query(questions).to_scipy()

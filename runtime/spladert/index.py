@@ -18,7 +18,7 @@ from .qdrant.collection import PointsCollection
 from .qdrant.edge import JOBS, EdgePoints, open_points, read_origin
 from .qdrant.points import point_id
 from .qdrant.search import PointsSearcher
-from .stores import Answer, Load
+from .stores import Answer, How, Load
 
 CHUNK = 1024  # documents that are encoded and written at a time
 
@@ -159,7 +159,7 @@ class SparseIndex:
         if origin is None:
             return Answer(())
         searcher = PointsSearcher(self._points, f"the index {self.folder}", origin)
-        return searcher.search(self.encoder, question, top=top, hybrid=hybrid, filters=filters)
+        return searcher.search(self.encoder, question, How(top, hybrid, filters or {}))
 
     def optimize(self) -> None:
         """Bring what was added into the form that is searched fastest; worth it after many documents."""

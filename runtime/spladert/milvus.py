@@ -18,7 +18,7 @@ from .filters import field_paths, wanted_values
 from .hits import best_passages, encode_question, matches_of, take_passage
 from .json_text import parse_json
 from .origin import Origin, origin_from, origin_of
-from .stores import Answer, Connection, Hit, Load, StoreUrl, check_no_alias
+from .stores import PLAIN, Answer, Connection, Hit, How, Load, StoreUrl, check_no_alias
 from .vectors import SparseVector, SparseVectors
 
 if TYPE_CHECKING:
@@ -160,21 +160,13 @@ class MilvusSearcher:
         """(bundle, revision) that open what made the vectors."""
         return self.origin.bundle, self.origin.revision
 
-    def search(
-        self,
-        encoder: SparseEncoder,
-        question: str,
-        *,
-        top: int = 10,
-        hybrid: bool = False,
-        filters: Mapping[str, str] | None = None,
-    ) -> Answer:
+    def search(self, encoder: SparseEncoder, question: str, how: How = PLAIN) -> Answer:
         """See `Searcher`; there is no BM25 here to blend with."""
-        if hybrid:
+        if how.hybrid:
             raise InputError("there is no hybrid search in Milvus here; ask without it, or take Qdrant or OpenSearch")
         self.origin.check(origin_of(encoder.bundle), str(self.url))
         vector = encode_question(encoder, question)
-        condition = " and ".join(f"({_condition(name, value)})" for name, value in (filters or {}).items())
+        condition = " and ".join(f"({_condition(name, value)})" for name, value in how.filters.items())
 
         def find(limit: int) -> Sequence[Hit]:
             with _explained(self.url):
@@ -189,7 +181,7 @@ class MilvusSearcher:
                 )
             return [self._hit(encoder, vector, hit) for hit in hits]
 
-        return Answer(best_passages(find, top))
+        return Answer(best_passages(find, how.top))
 
     def _hit(self, encoder: SparseEncoder, vector: SparseVector, hit: Mapping[str, Any]) -> Hit:
         fields = dict(hit["entity"][DOCUMENT])

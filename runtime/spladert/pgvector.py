@@ -21,7 +21,7 @@ from .filters import field_paths
 from .hits import best_passages, encode_question, matches_of, take_passage
 from .json_text import parse_json
 from .origin import Origin, origin_from, origin_of
-from .stores import Answer, Connection, Hit, Load, StoreUrl, check_no_alias
+from .stores import PLAIN, Answer, Connection, Hit, How, Load, StoreUrl, check_no_alias
 from .vectors import SparseVector, SparseVectors
 
 if TYPE_CHECKING:
@@ -214,31 +214,23 @@ class PgvectorSearcher:
         """(bundle, revision) that open what made the vectors."""
         return self.origin.bundle, self.origin.revision
 
-    def search(
-        self,
-        encoder: SparseEncoder,
-        question: str,
-        *,
-        top: int = 10,
-        hybrid: bool = False,
-        filters: Mapping[str, str] | None = None,
-    ) -> Answer:
+    def search(self, encoder: SparseEncoder, question: str, how: How = PLAIN) -> Answer:
         """See `Searcher`; there is no BM25 here to blend with."""
-        if hybrid:
+        if how.hybrid:
             raise InputError("PostgreSQL has no BM25 for a hybrid search; ask without, or take Qdrant or OpenSearch")
         self.origin.check(origin_of(encoder.bundle), f"table {self.target.table!r} of {self.url}")
         vector = encode_question(encoder, question)
         asked = sparsevec(vector, encoder.manifest.vocabulary_size, self.target.most)
 
         def find(limit: int) -> Sequence[Hit]:
-            statement, values = query(self.target, asked, limit, filters or {})
+            statement, values = query(self.target, asked, limit, how.filters)
             looked_at = str(min(max(2 * limit, 40), 1000))  # at least as many as are wanted, where there is an index
             with _explained(self.url):
                 self.database.execute("SELECT set_config('hnsw.ef_search', %s, false)", [looked_at])
                 found = self.database.execute(statement, values).fetchall()
             return [_hit(encoder, vector, *row) for row in found]
 
-        return Answer(best_passages(find, top))
+        return Answer(best_passages(find, how.top))
 
 
 def sparsevec(vector: SparseVector, size: int, most: int = SPARSEVEC_ENTRIES) -> str:

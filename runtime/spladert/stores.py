@@ -289,6 +289,24 @@ class Answer:
     lost_share: float = 0.0
 
 
+@dataclass(frozen=True)
+class How:
+    """What is asked besides the question.
+
+    Attributes:
+        top: hits wanted, at most.
+        hybrid: blend with BM25 over the text.
+        filters: only documents whose fields have these values, numbers and booleans too written as text.
+    """
+
+    top: int = 10
+    hybrid: bool = False
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+
+PLAIN = How()
+
+
 class Searcher(Protocol):
     """What can be asked."""
 
@@ -296,23 +314,13 @@ class Searcher(Protocol):
     def model(self) -> tuple[str | None, str | None]:
         """(bundle, revision) that open what made the vectors; (None, None) is the one that comes with spladert."""
 
-    def search(
-        self,
-        encoder: SparseEncoder,
-        question: str,
-        *,
-        top: int = 10,
-        hybrid: bool = False,
-        filters: Mapping[str, str] | None = None,
-    ) -> Answer:
+    def search(self, encoder: SparseEncoder, question: str, how: How = PLAIN) -> Answer:
         """The best documents for a question; of a document in passages its best one.
 
         Args:
             encoder: over the bundle that made the vectors; another variant of it may ask.
             question: any text.
-            top: hits wanted, at most.
-            hybrid: blend with BM25 over the text.
-            filters: only documents whose fields have these values, numbers and booleans too written as text.
+            how: what is asked besides.
 
         Raises:
             InputError: the question is empty or has no known token, or the encoder is not the index's model.

@@ -24,7 +24,7 @@ from spladert.opensearch import (
     settle_numbers,
 )
 from spladert.opensearch.renumber import NUMBERS
-from spladert.stores import Connection, open_searcher
+from spladert.stores import Connection, How, open_searcher
 from support.checkpoints import LINES, make_checkpoint
 from support.opensearch_load import load_documents, write_documents
 
@@ -138,7 +138,7 @@ def test_a_large_vocabulary_goes_in_and_is_found(
         again = [{"_id": "new", "text": LINES[0] + " " + LINES[1]}]
         load_documents(model, url, write_documents(tmp_path / "more.jsonl", again), tmp_path / "state")
         with open_searcher(url, Connection()) as searcher:
-            answer = searcher.search(model, LINES[3], top=3)
+            answer = searcher.search(model, LINES[3], How(top=3))
     assert answer.hits[0].id == "d3"
     assert client.count(index=index)["count"] == len(LINES) + 1
     assert client.indices.get(index=index)[index]["mappings"]["_meta"]["spladert"]["sparse"]["spelling"] == "numbers"

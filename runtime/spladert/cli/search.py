@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from ..stores import Answer, Connection, Hit, open_searcher
+from ..stores import Answer, Connection, Hit, How, open_searcher
 from .options import Runtime, connection_options, json_option, runtime_options, write_json
 from .terminal import is_unicode, stdout_console
 
@@ -65,7 +65,7 @@ def search_command(
             model, revision = searcher.model
             runtime = dataclasses.replace(runtime, revision=runtime.revision or revision)
         with runtime.load(model) as encoder:
-            ask = functools.partial(searcher.search, encoder, top=top, hybrid=hybrid, filters=chosen)
+            ask = functools.partial(searcher.search, encoder, how=How(top, hybrid, chosen))
             if question is not None:
                 answer = ask(question)
                 if not write_json(_facts(answer), json_path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..encoder import SparseEncoder
 from ..errors import InputError
 from ..hits import best_passages, take_passage
-from ..stores import Answer, Connection, Hit, Match, StoreUrl
+from ..stores import PLAIN, Answer, Connection, Hit, How, Match, StoreUrl
 from ..vectors import SparseVector
 from .client import connect, explained
 from .entries import query_tokens
@@ -63,23 +63,13 @@ class OpenSearchSearcher:
         """(bundle, revision) that open what made the index."""
         return self.meta.bundle, self.meta.revision
 
-    def search(
-        self,
-        encoder: SparseEncoder,
-        question: str,
-        *,
-        top: int = 10,
-        hybrid: bool = False,
-        filters: Mapping[str, str] | None = None,
-    ) -> Answer:
+    def search(self, encoder: SparseEncoder, question: str, how: How = PLAIN) -> Answer:
         """The best documents for a question.
 
         Args:
             encoder: over the bundle that made the index; another variant of it may ask.
             question: any text.
-            top: hits wanted, at most.
-            hybrid: blend with BM25 over the text's field.
-            filters: values of fields; those of text are looked up in their `keyword`, as a dynamic mapping has it.
+            how: filters of text are looked up in the field's `keyword`, as a dynamic mapping has it.
 
         Raises:
             InputError: the question is empty or has no token that the index knows, the encoder is another model, or a
@@ -92,16 +82,16 @@ class OpenSearchSearcher:
             keys = keys_for(self.client, self.index, self.meta, encoder.bundle)
             self.meta.check(FieldMeta.of(encoder.bundle, keys, self.meta.kind), f"field {self.field!r} of {self.url}")
             vector = encoder.encode_query(question)
-            chosen = [self._filter(name, value) for name, value in (filters or {}).items()]
+            chosen = [self._filter(name, value) for name, value in how.filters.items()]
         weights = query_tokens(vector, keys)
         names = dict(zip(keys.spell(vector), encoder.tokens[vector.indices].tolist(), strict=True))
 
         def find(limit: int) -> Sequence[Hit]:
             with explained(self.url):
-                found = self._ask(question, vector, keys, limit, hybrid, chosen)
+                found = self._ask(question, vector, keys, limit, how.hybrid, chosen)
             return [self._hit(hit, weights, names) for hit in found]
 
-        hits = best_passages(find, top)
+        hits = best_passages(find, how.top)
         loss = loss_of(keys, vector)
         return Answer(hits, lost_entries=loss.entries, lost_share=loss.share)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..bm25 import question_entries
 from ..encoder import SparseEncoder
 from ..hits import best_passages, encode_question, matches_of, take_passage
 from ..origin import Origin, origin_of
-from ..stores import Answer, Hit
+from ..stores import PLAIN, Answer, Hit, How
 from ..vectors import SparseVector
 from .points import ID, Found, Points, sorted_entries
 
@@ -35,26 +35,18 @@ class PointsSearcher:
         """(bundle, revision) that open what made the vectors."""
         return self.origin.bundle, self.origin.revision
 
-    def search(
-        self,
-        encoder: SparseEncoder,
-        question: str,
-        *,
-        top: int = 10,
-        hybrid: bool = False,
-        filters: Mapping[str, str] | None = None,
-    ) -> Answer:
+    def search(self, encoder: SparseEncoder, question: str, how: How = PLAIN) -> Answer:
         """See `Searcher`."""
         self.origin.check(origin_of(encoder.bundle), self.where)
         vector = encode_question(encoder, question)
         entries = sorted_entries(vector)
-        words = question_entries(encoder.tokenizer, question) if hybrid else None
+        words = question_entries(encoder.tokenizer, question) if how.hybrid else None
 
         def find(limit: int) -> Sequence[Hit]:
-            found = self.points.find(entries, words, filters or {}, limit)
+            found = self.points.find(entries, words, how.filters, limit)
             return [_hit(encoder, vector, each) for each in found]
 
-        return Answer(best_passages(find, top))
+        return Answer(best_passages(find, how.top))
 
 
 def _hit(encoder: SparseEncoder, vector: SparseVector, found: Found) -> Hit:
