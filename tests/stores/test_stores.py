@@ -98,6 +98,14 @@ def test_documents_with_the_same_id_are_replaced(encoder: SparseEncoder, store: 
     assert_exact(encoder, store, [*changed, *DOCUMENTS[60:]])
 
 
+def test_ids_of_two_kinds_do_not_become_one(store: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", {"id": 1, "text": "가"}, {"id": "x", "text": "나"}, {"id": "1", "text": "다"})
+    done = run("encode", "--input", str(path), "--output", store)
+    assert done.exit_code == 1
+    assert "line 3: the ids of" in done.stderr
+    assert "here '1'): give all as numbers, or all as text" in done.stderr
+
+
 def test_a_killed_job_goes_on(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
     path, state = write(tmp_path / "docs.jsonl", *DOCUMENTS), tmp_path / "state"
     command = [sys.executable, "-m", "support.store_load", store, str(path), str(state), "60"]

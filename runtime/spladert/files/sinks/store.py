@@ -140,6 +140,7 @@ class StoreSink:
         self._collection, self._where, self._spool = collection, where, spool
         self._facts: dict[str, Any] = {}
         self._rows = Rows(collection.text_field)
+        self._spelling: type | None = None  # int or str, of the ids that look like numbers
         self.report: tuple[str, ...] = ()
 
     @property
@@ -173,14 +174,28 @@ class StoreSink:
         """See `Sink`.
 
         Raises:
+            InputError: there are ids 1 and "1", which are one to a store, so that one document would replace another.
             StoreError: the store refuses as a whole, or has not answered for long.
         """
         if not records:
             return
+        self._check_spelling(records)
         self._rows.text_field = self._collection.text_field
         rows = [self._rows(record) for record in records]
         refused = self._collection.write(rows, vectors)
         self._spool.append({REFUSED: b"".join(_refused_line(rows[each.position], each.reason) for each in refused)})
+
+    def _check_spelling(self, records: Sequence[Record]) -> None:
+        for record in records:
+            whole = record if record.passage is None else record.passage.whole
+            if whole.numbered or (isinstance(whole.id, str) and not whole.id.isdecimal()):
+                continue
+            if self._spelling not in (None, type(whole.id)):
+                raise InputError(
+                    f'line {whole.line}: the ids of {self._where} are text, to which 1 and "1" are one, and the '
+                    f"input has both kinds (here {whole.id!r}): give all as numbers, or all as text"
+                )
+            self._spelling = type(whole.id)
 
     def reject(self, records: Sequence[BadRecord]) -> None:
         self._spool.append({ERRORS: b"".join(record.to_json() for record in records)})
