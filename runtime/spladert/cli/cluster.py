@@ -140,7 +140,8 @@ def _bundle(model: str) -> str:
 
 
 def _say(report: ClusterReport, job: ClusterJob, seconds: float) -> None:
-    line = f"{report.rows:,} rows, {report.tokens:,} tokens, {report.parts:,} parts, {seconds:.1f} s"
+    tokens = f", {report.tokens:,} tokens" if report.tokens else ""
+    line = f"{report.rows:,} rows{tokens}, {report.parts:,} parts, {seconds:.1f} s"
     if report.resumed:
         line += f"; {report.resumed:,} parts were done by an interrupted run"
     if report.truncated:

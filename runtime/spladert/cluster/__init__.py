@@ -6,7 +6,7 @@ Nothing here distributes anything: `spladert.integrations.ray` gives the parts t
 from .job import ClusterJob, Places, begin, begun, pending, report_of
 from .parts import Part, find_parts
 from .report import ClusterReport, PartReport, summarize
-from .work import encode_part
+from .work import encode_part, prepare_store
 
 __all__ = [
     "ClusterJob",
@@ -19,6 +19,7 @@ __all__ = [
     "encode_part",
     "find_parts",
     "pending",
+    "prepare_store",
     "report_of",
     "summarize",
 ]

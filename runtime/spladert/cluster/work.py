@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ..files import Job, Record, RunOptions, encode_records
+from ..files import Job, Record, RunOptions, Summary, encode_records
 from ..files.ahead import Ahead
 from ..files.parquet import require_pyarrow
 from ..files.records import BadRecord, UnreadableError
@@ -48,7 +48,7 @@ def encode_part(
             if job.places.store is None:
                 counts = _to_file(encoder, job, part, Path(folder), rejected, batch_size)
             else:
-                counts = _to_store(encoder, job, part, Path(folder), rejected, connection or Connection())
+                counts = _to_store(encoder, job, part, Path(folder), rejected, batch_size, connection or Connection())
         rejected.keep(job)
     report = PartReport(
         part=part.number,
@@ -223,13 +223,42 @@ class _JsonlFile:
         self._file.close()
 
 
-def _to_store(
-    encoder: SparseEncoder, job: ClusterJob, part: Part, folder: Path, rejected: _Rejected, connection: Connection
-) -> _Counts:
-    """Through the store's own sink. Where it stopped in the middle is not kept: ids put each document in its place."""
+def prepare_store(encoder: SparseEncoder, job: ClusterJob, connection: Connection) -> None:
+    """Make what the store has to have, once, before several workers find that it is missing.
+
+    Raises:
+        InputError: the store cannot be taken, or is another model's.
+        StoreError: it refuses, or does not answer.
+    """
+    with tempfile.TemporaryDirectory(prefix="spladert-store-") as folder:
+        _send(encoder, job, iter(()), Load("nothing yet", Path(folder)), RunOptions(), connection)
+
+
+def _send(
+    encoder: SparseEncoder,
+    job: ClusterJob,
+    records: Iterator[Record | BadRecord],
+    load: Load,
+    options: RunOptions,
+    connection: Connection,
+) -> Summary:
     assert job.places.store is not None
     store = parse_store_url(job.places.store)
-    load = Load(f"{part.path}:{part.start}-{part.stop}", folder / "state")
+    with open_sink(store, connection, encoder, load) as sink:
+        kind = Job.of(encoder, format=store.scheme, encoding=job.encoding)
+        return encode_records(encoder, records, sink, kind, options)
+
+
+def _to_store(
+    encoder: SparseEncoder,
+    job: ClusterJob,
+    part: Part,
+    folder: Path,
+    rejected: _Rejected,
+    batch_size: int,
+    connection: Connection,
+) -> _Counts:
+    """Through the store's own sink. Where it stopped in the middle is not kept: ids put each document in its place."""
     counts = _Counts()
 
     def seen() -> Iterator[Record | BadRecord]:
@@ -237,9 +266,8 @@ def _to_store(
             counts.rows += 1
             yield record
 
-    with open_sink(store, connection, encoder, load) as sink:
-        kind = Job.of(encoder, format=store.scheme, encoding=job.encoding)
-        summary = encode_records(encoder, seen(), sink, kind, RunOptions(skip_errors=True))
+    load = Load(f"{part.path}:{part.start}-{part.stop}", folder / "state")
+    summary = _send(encoder, job, seen(), load, RunOptions(batch_size, skip_errors=True), connection)
     counts.truncated = summary.truncated
     for left in sorted((folder / "state").glob("*.jsonl")):
         kept = left.name.rpartition(".")[0].rpartition(".")[2]  # "refused" of NAME.refused.jsonl

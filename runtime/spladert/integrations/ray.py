@@ -24,6 +24,7 @@ from ..cluster import (
     encode_part,
     find_parts,
     pending,
+    prepare_store,
     report_of,
     summarize,
 )
@@ -33,6 +34,7 @@ from ..cluster.job import RECORD
 from ..cluster.parts import PART_BYTES
 from ..cluster.rows import with_schema
 from ..encoder import SparseEncoder
+from ..engine import make_request
 from ..errors import DependencyError, InputError, SpladertError
 from ..files import Encoding, Fields
 from ..pruning import Pruning
@@ -136,6 +138,9 @@ def encode_corpus(
     left = pending(parts, done)
     now: list[PartReport] = []
     if left:
+        if job.places.store is not None and not done:
+            with SparseEncoder.from_bundle(bundle, make_request(job.device, job.variant, None)) as encoder:
+                prepare_store(encoder, job, connection or Connection())
         count = _start(ray, job.device in GPUS, workers, threads)
         how = {"job": job, "batch_size": batch_size, "connection": connection}
         for report in _run(ray, how, left, min(count, len(left)), threads, gpu=job.device in GPUS):
