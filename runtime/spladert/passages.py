@@ -85,8 +85,10 @@ class PassageCutter:
                 if is_new:  # too long for any passage
                     piece, rest = self._split(text, rest, self.room - _tokens(units))
                     units.append(piece)
-                yield _span(text, units)
-                units, is_new = self._overlap(text, units, rest), True
+                kept = self._overlap(text, units, rest)
+                if kept != units:  # else the next passage has all of this one
+                    yield _span(text, units)
+                units, is_new = kept, True
             if rest.begin < rest.end:
                 units.append(rest)
                 is_new = False

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spladert import InputError, SparseEncoder
@@ -41,6 +41,7 @@ def cut(encoder: SparseEncoder, text: str, room: int | None = None, **how: int) 
     return [text[begin:end] for begin, end in cutter(text)]
 
 
+@example(text="당뇨병 치료에는 운동이 좋다.\n" + "당뇨병 치료에는 운동이 좋다." * 4, overlap=7, room=21)
 @given(text=texts, overlap=st.integers(0, 20), room=st.integers(21, 62))
 @settings(deadline=None, max_examples=100)
 def test_all_of_a_text_is_in_passages_that_are_read_whole(
