@@ -37,7 +37,8 @@ from .refuse import (
 )
 from .sentence_transformers import read_recipe
 
-WRAPPERS = {r"^(?:_orig_mod\.|module\.)+": ""}  # of torch.compile and DataParallel: names of weights, without them
+# In the names of weights, of torch.compile (of the model or a part of it) and of DataParallel.
+WRAPPERS = {r"_orig_mod\.": "", r"^(?:module\.)+": ""}
 
 
 @dataclass(frozen=True)

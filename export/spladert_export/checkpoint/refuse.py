@@ -38,6 +38,8 @@ def refuse_files(files: CheckpointFiles, recipe: Recipe) -> None:
             "merge_and_unload() and save the model again"
         )
     kind = config.get("model_type") if isinstance(config, dict) else None
+    if not kind:
+        raise ExportError(f"{files.source}: {name} names no model_type; save the model with save_pretrained(...)")
     known = support(str(kind))
     if known.status == "refused":
         raise ExportError(f"{files.source} is a {kind} model, which cannot be exported: {known.reason}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from transformers import CONFIG_MAPPING, __version__
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 PROVEN = frozenset(
@@ -94,4 +95,8 @@ def support(kind: str) -> Support:
         return Support("refused", REFUSED[kind])
     if kind in PROVEN:
         return Support("proven")
+    if kind not in CONFIG_MAPPING:
+        return Support("refused", f"transformers {__version__} does not know it; a newer one may")
+    if kind not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return Support("refused", "transformers has no masked-LM head for it (AutoModelForMaskedLM)")
     return Support("untried", "an export compares its graph with PyTorch, and is refused where they differ")

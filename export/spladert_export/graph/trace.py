@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from spladert import ExportError
 from .decoder import capture_hidden_states, find_decoder
 from .emit import fused_operators
 from .heads import TILE, Head, HeadGraph
+from .quiet import only_errors
 
 OPSET = 23  # the first with Attention
 
@@ -96,17 +96,10 @@ def _cause(error: BaseException) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's remarks (torchvision is not installed, ...) and dumps of graphs off the user's terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stderr(cast("TextIO", _OtherThreads(sys.stderr))):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    stderr = cast("TextIO", _OtherThreads(sys.stderr))
+    with only_errors("torch.onnx", "torch.fx"), warnings.catch_warnings(), redirect_stderr(stderr):
+        warnings.simplefilter("ignore")
+        yield
 
 
 class _OtherThreads:

@@ -98,6 +98,17 @@ def test_the_prefix_of_a_wrapper_is_taken_off(prefix: str, bert: Path, checkpoin
     )
 
 
+def test_a_part_that_was_compiled(bert: Path, checkpoint: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(checkpoint / "model.safetensors")
+    renamed = {name.replace("bert.", "bert._orig_mod.", 1): tensor for name, tensor in weights.items()}
+    save_file(renamed, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    assert load_checkpoint(str(checkpoint)).describe().weights_sha256 == (
+        load_checkpoint(str(bert)).describe().weights_sha256
+    )
+
+
 def test_the_prefix_of_an_unknown_wrapper_is_named(checkpoint: Path) -> None:
     rename_weights(checkpoint, "lightning.net.")
     with pytest.raises(ExportError, match=r"lacks \d+ trained weights .* there with 'lightning\.net\.' before their"):
@@ -147,6 +158,20 @@ def test_a_model_that_needs_more_than_ids(tmp_path: Path) -> None:
     checkpoint = make_checkpoint("xmod", tmp_path / "xmod")
     change(checkpoint / "config.json", default_language=None)
     with pytest.raises(ExportError, match="does not run on token ids alone: Input language unknown"):
+        load_checkpoint(str(checkpoint))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("gpt2", r"is a gpt2 model, which cannot be exported: transformers has no masked-LM head for it"),
+        ("of_tomorrow", r"is a of_tomorrow model, .*: transformers [\d.]+ does not know it; a newer one may"),
+        (None, r"config\.json names no model_type"),
+    ],
+)
+def test_a_type_without_a_masked_lm(kind: str | None, reason: str, checkpoint: Path) -> None:
+    change(checkpoint / "config.json", model_type=kind)
+    with pytest.raises(ExportError, match=reason):
         load_checkpoint(str(checkpoint))
 
 

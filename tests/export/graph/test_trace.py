@@ -51,6 +51,15 @@ def test_inputs_and_outputs(tiny_bundle: Path) -> None:
     ]
 
 
+def test_no_remark_of_a_library_is_logged(
+    tiny_checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """onnxscript warns of every operator of two outputs that it does not fold, as a sum's Split."""
+    write_tiles(tiny_checkpoint, Head("sum", "relu"), tmp_path)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == []
+
+
 @pytest.mark.parametrize("tiles", ["many_tiles", "many_sum_tiles"])
 def test_no_tensor_of_batch_times_sequence_times_vocabulary(tiles: str, request: pytest.FixtureRequest) -> None:
     """Every intermediate tensor is made an output and measured; the largest stays far below [B, S, V]."""
