@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from spladert.engine.native.description import Norm, Quantization
@@ -52,11 +53,13 @@ def build(mode: str, *options: str) -> Path:
         ["cmake", "-S", str(KERNELS), "-B", str(folder), *MODES.get(mode, ()), *options],
         ["cmake", "--build", str(folder), "-j2"],
     )
-    for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True, check=False)
-        if done.returncode and "not on" in done.stderr:
-            pytest.skip(done.stderr.strip().splitlines()[-1])
-        assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):  # another process of these tests may be building there
+        for step in steps:
+            done = subprocess.run(step, capture_output=True, text=True, check=False)
+            if done.returncode and "not on" in done.stderr:
+                pytest.skip(done.stderr.strip().splitlines()[-1])
+            assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return folder / "libspladert_kernels.so"
 
 

@@ -74,7 +74,7 @@ def test_a_residual_beyond_fp16_stays_fp32(tiny_checkpoint: Path, tmp_path: Path
     assert set(variant.settings["too_large_for_fp16"]) >= {"layers.1.mlp.output", "layers.1.mlp.residual"}
     assert "layers.0.mlp.residual" not in variant.settings["too_large_for_fp16"]
     assert variant.settings["fp32_nodes"]["SkipLayerNormalization"] > 0
-    assert variant.fidelity["top10_overlap"] > 0.97
+    assert variant.fidelity["top10_overlap"] > 0.9
     assert "SkipLayerNormalization" not in brain.settings["fp32_nodes"]  # bf16 has the range
     assert brain.fidelity["top10_overlap"] > 0.9
 

@@ -41,7 +41,7 @@ def run(library: Any, graph: Path) -> str:
         return f"refused: {error}"
     except Exception as error:
         return f"raised: {type(error).__name__} {error}"
-    sound = ((indices >= 0) & (indices < 24000)).all() and (np.diff(values, axis=1) <= 0).all()
+    sound = ((indices >= 0) & (indices < 24000)).all() and (values[:, :-1] >= values[:, 1:]).all()
     return "ran" if sound else f"raised: ids or weights that are none {indices} {values}"
 
 
