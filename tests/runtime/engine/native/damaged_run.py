@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from spladert.engine.native.describe import NotCoveredError, describe
 from spladert.engine.native.engine import NativeEngine
 from spladert.engine.native.graph import read_graph
