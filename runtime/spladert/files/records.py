@@ -177,8 +177,12 @@ def _check_unicode(text: str, where: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        code = ord(text[error.start])
-        raise UnreadableError(f"{where} has a lone surrogate (U+{code:04X}) at character {error.start}") from None
+        raise UnreadableError(f"{where} {lone_surrogate(error)} at character {error.start}") from None
+
+
+def lone_surrogate(error: UnicodeEncodeError) -> str:
+    """What is wrong with a text that cannot be encoded."""
+    return f"has a lone surrogate (U+{ord(error.object[error.start]):04X})"
 
 
 def json_name(value: object) -> str:
