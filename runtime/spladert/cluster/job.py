@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ..bundle import Bundle
 from ..errors import InputError
 from ..files import Encoding, Fields
+from ..passages import Passages
 from .parts import Part
 from .place import Place
 from .report import PartReport
@@ -43,8 +44,9 @@ class ClusterJob:
         device, variant: what to run it with; None is the best.
         format: "parquet" or "jsonl".
         text: names of the text's columns.
-        id: name of the id's column, for a store.
+        id: name of the id's column, for a store or passages.
         encoding: how texts are encoded.
+        passages: how documents are cut into passages, None where they are not.
         schema: the columns of JSON lines that become parquet, as Arrow's serialized schema in hexadecimal.
     """
 
@@ -57,6 +59,7 @@ class ClusterJob:
     text: tuple[str, ...] = ("text",)
     id: str | None = None
     encoding: Encoding = field(default_factory=Encoding)
+    passages: Passages | None = None
     schema: str | None = None
 
     @property

@@ -113,14 +113,21 @@ class Fields:
             return self.id
         return next((name for name in DEFAULT_ID_FIELDS if name in names and name not in self.text), None)
 
+    def text_in(self, values: Mapping[str, object]) -> str:
+        """The text of an object or a row.
+
+        Raises:
+            UnreadableError: what is wrong with it.
+        """
+        return " ".join(part for part in (_text(values, name) for name in self.text) if part)
+
     def record(self, line: int, values: Mapping[str, object], size: int) -> Record:
         """The record of an object or a row.
 
         Raises:
             UnreadableError: what is wrong with it.
         """
-        text = " ".join(part for part in (_text(values, name) for name in self.text) if part)
-        name = self.id_in(values)
+        text, name = self.text_in(values), self.id_in(values)
         if name is None:
             return Record(line, line, text, values, size, numbered=True)
         if name not in values:

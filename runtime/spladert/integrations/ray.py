@@ -42,6 +42,7 @@ from ..stores import Connection
 from ..tokenizer import Side
 
 GPUS = ("cuda", "tensorrt")  # devices of which a worker takes one
+logger = logging.getLogger("spladert")
 ATTEMPTS = 4  # of a part: Ray tries for ever, and one that kills every worker must end the job
 
 
@@ -220,6 +221,9 @@ class _PartWorker:
             report = asdict(done)
         except SpladertError as failure:  # to be said in one line, not as a trace of the cluster's
             error = str(failure)
+        except Exception as failure:
+            logger.exception("part %d", part.number)  # in the worker's log, where Ray keeps it
+            error = f"{type(failure).__name__}: {failure}"
         return {"number": [part.number], "path": [part.path], "report": [report], "error": [error]}
 
 
