@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 PARTS = 32  # of a run whose rate is measured
-SMALL_PARTS = 400
+SMALL_PARTS = 4000
 BATCH_ROWS = 1024
 SIZES = 100_000, 500_000  # rows of the identity; what starting costs is in both
 
