@@ -160,7 +160,8 @@ def _show(answer: Answer) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("score", "id", "tokens", "text"):
-        table.add_column(name, justify="right" if name == "score" else "left", vertical="top")
+        # "fold": rich counts the letters of a line that it wraps, not its cells, and would cut wide ones off.
+        table.add_column(name, justify="right" if name == "score" else "left", vertical="top", overflow="fold")
     for hit in answer.hits:
         tokens = ", ".join(f"{match.token} {match.product:.2f}" for match in hit.matches[:SHOWN])
         more = len(hit.matches) - SHOWN

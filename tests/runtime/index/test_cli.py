@@ -60,6 +60,15 @@ def test_a_file_is_indexed_and_asked(run: Run) -> None:
     assert "nothing found" in run("search", "my", "손해배상", "--filter", "year=2020").stderr
 
 
+@pytest.mark.parametrize("columns", ["60", "80", "100"])
+def test_the_table_cuts_no_letter_off(run: Run, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    assert run("index", "docs.jsonl", "my", "--field", "body").exit_code == 0
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = run("search", "my", "당뇨병 치료", "--top", "1").stdout
+    assert "…" not in shown
+    assert "##치료" in shown
+
+
 def test_passages_reach_the_end_of_a_document(run: Run) -> None:
     made = run("index", "docs.jsonl", "my", "--field", "body", "--passages", "--overlap", "8")
     assert made.exit_code == 0, made.output
