@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from spladert import SparseEncoder
 from spladert.cli import main
 from spladert.cluster import ClusterJob, Places
-from spladert.errors import InputError, SpladertError
+from spladert.errors import BundleError, InputError, SpladertError
 from spladert.integrations.ray import SparseEncode, encode_corpus
 
 pa = pytest.importorskip("pyarrow", reason="needs the ray extra: pip install 'spladert[ray]'")
@@ -146,6 +146,15 @@ def test_what_a_worker_says_is_one_sentence(cluster: str, corpus: Path, tmp_path
         encode_corpus(job)
     with pytest.raises(InputError, match="has no file"):
         encode_corpus(replace(job, places=Places(str(tmp_path / "gone"), str(tmp_path / "o"))))
+    with pytest.raises(BundleError, match="no variant 'nope', it has"):
+        encode_corpus(replace(job, variant="nope", places=Places(str(corpus), str(tmp_path / "o"))))
+    store = f"qdrant://{tmp_path}/q?collection=docs"
+    with pytest.raises(InputError, match="is a file of one process"):
+        encode_corpus(replace(job, places=Places(str(corpus), str(tmp_path / "o"), store)))
+    assert not (tmp_path / "o").exists()
+    (tmp_path / "out" / "_spladert" / "job.json").write_text("{")
+    with pytest.raises(InputError, match=r"job\.json is damaged .* --overwrite starts over"):
+        encode_corpus(job)
 
 
 def test_s3(cluster: str, corpus: Path, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
