@@ -10,6 +10,8 @@ import ray
 from spladert.integrations.ray import SparseEncode
 
 source, output = sys.argv[1:]
+ray.init()
+workers = max(int(ray.cluster_resources()["CPU"]) - 1, 1)  # reading and writing take a core too, and would get none
 (
     ray.data.read_text(source)
     .map_batches(
@@ -17,7 +19,7 @@ source, output = sys.argv[1:]
         batch_format="pyarrow",
         batch_size=1024,
         num_cpus=1,
-        compute=ray.data.ActorPoolStrategy(size=2),
+        compute=ray.data.ActorPoolStrategy(size=workers),
     )
     .write_parquet(output)
 )

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .errors import InputError
+
+
+def check_filters(filters: object) -> None:
+    """
+    Raises:
+        InputError: it is no mapping of text to text.
+    """
+    pairs = filters.items() if isinstance(filters, Mapping) else [(None, None)]
+    if not all(_is_text(part) for pair in pairs for part in pair):
+        raise InputError(f"filters are {filters!r}; give fields and values, both text: {{'year': '2020'}}")
+
+
+def _is_text(value: object) -> bool:
+    """Whether it is a string of valid Unicode."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def wanted_values(text: str) -> list[str | int | float | bool]:

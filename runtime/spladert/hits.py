@@ -8,23 +8,35 @@ from typing import Any
 from .encoder import SparseEncoder
 from .errors import InputError
 from .files.records import PASSAGE
-from .stores import Hit, Match
+from .stores import MOST, Hit, Match
 from .vectors import SparseVector
 
 GROWTH = 4  # times as many passages where those found are of too few documents
-MOST = 10_000  # passages that are looked at
 
 
-def encode_question(encoder: SparseEncoder, question: str) -> SparseVector:
-    """A question's vector.
-
-    Raises:
-        InputError: it is empty, or nothing is left of it.
+def check_question(question: object) -> None:
     """
+    Raises:
+        InputError: it is no text, or empty.
+    """
+    if not isinstance(question, str):
+        raise InputError(f"the question is {type(question).__name__}; ask with a str")
     if not question.strip():
         raise InputError("the question is empty; ask something")
+
+
+def encode_question(encoder: SparseEncoder, question: str, *, may_be_empty: bool = False) -> SparseVector:
+    """A question's vector.
+
+    Args:
+        may_be_empty: whether something else than the vector finds documents too.
+
+    Raises:
+        InputError: the question is no text, or empty, or nothing is left of it.
+    """
+    check_question(question)
     vector = encoder.encode_query(question)
-    if not len(vector):
+    if not len(vector) and not may_be_empty:
         raise InputError("the question has no token that the model knows; ask in other words")
     return vector
 

@@ -13,6 +13,7 @@ from .errors import InputError
 from .files.passages import InPassages
 from .files.records import BadRecord, Fields, Record, UnreadableError
 from .files.sinks.store import Rows, StoreSink, open_store_sink
+from .hits import check_question
 from .passages import PassageCutter, Passages
 from .qdrant.collection import PointsCollection
 from .qdrant.edge import JOBS, EdgePoints, open_points, read_origin
@@ -118,11 +119,12 @@ class SparseIndex:
 
         Raises:
             InputError: one cannot be taken; the message gives its position. The chunks before it are written. Or a
-                single string is given, which would be a document a character.
+                single document is given, of which each character or field would be one.
             StoreError: the engine refuses.
         """
-        if isinstance(documents, str):
-            raise InputError("documents are a list, not a single string: write [document]")
+        if isinstance(documents, str | Mapping) or not isinstance(documents, Iterable):
+            kind = type(documents).__name__
+            raise InputError(f"documents are a list, not a single {kind}: write [document]")
         records: Iterable[Record | BadRecord] = (_record(n, document) for n, document in enumerate(documents))
         if passages is not None:
             cutter = PassageCutter(self.encoder.tokenizer, passages, self.encoder.tokenizer.room("document"))
@@ -139,8 +141,8 @@ class SparseIndex:
             InputError: a single string is given, which would be an id a character.
             StoreError: the engine refuses.
         """
-        if isinstance(ids, str):
-            raise InputError("ids are a list, not a single string: write [id]")
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
+            raise InputError(f"ids are a list, not a single {type(ids).__name__}: write [id]")
         documents = [str(each) for each in ids]
         if documents and self._points.origin() is not None:
             self._points.delete([point_id(document) for document in documents])
@@ -152,14 +154,15 @@ class SparseIndex:
         """The best documents for a question, see `spladert.stores.Searcher.search`.
 
         Raises:
-            InputError: the question is empty or has no known token, or a filter cannot be taken.
+            InputError: the question is no text, empty or has no known token, or `top` or a filter cannot be taken.
             StoreError: the engine refuses.
         """
+        how = How(top, hybrid, filters or {})
+        check_question(question)
         origin = self._points.origin()
         if origin is None:
             return Answer(())
-        searcher = PointsSearcher(self._points, f"the index {self.folder}", origin)
-        return searcher.search(self.encoder, question, How(top, hybrid, filters or {}))
+        return PointsSearcher(self._points, f"the index {self.folder}", origin).search(self.encoder, question, how)
 
     def optimize(self) -> None:
         """Bring what was added into the form that is searched fastest; worth it after many documents."""
@@ -188,7 +191,12 @@ class SparseIndex:
         if len(good) < len(records):
             bad = next(each for each in records if isinstance(each, BadRecord))
             raise InputError(f"document {bad.line}: {bad.error}")
-        rows = [self._rows(record) for record in good]
+        rows = []
+        for record in good:
+            try:
+                rows.append(self._rows(record))
+            except InputError as error:
+                raise InputError(f"document {record.line}: {error}") from None
         refused = self._collection.write(rows, self.encoder.encode_document([row.text for row in rows]))
         if refused:
             raise InputError(f"document {good[refused[0].position].line}: {refused[0].reason}")

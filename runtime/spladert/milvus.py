@@ -18,7 +18,7 @@ from .filters import field_paths, wanted_values
 from .hits import best_passages, encode_question, matches_of, take_passage
 from .json_text import parse_json
 from .origin import Origin, origin_from, origin_of
-from .stores import PLAIN, Answer, Connection, Hit, How, Load, StoreUrl, check_no_alias
+from .stores import PLAIN, Answer, Connection, Hit, How, Load, StoreUrl, check_no_alias, missing_collection
 from .vectors import SparseVector, SparseVectors
 
 if TYPE_CHECKING:
@@ -52,10 +52,12 @@ def open_milvus_sink(
 def open_milvus_searcher(url: StoreUrl, connection: Connection) -> Iterator[MilvusSearcher]:
     """The searcher of a URL, see `spladert.stores.open_searcher`."""
     field = _field(url)
+    if url.path is not None and not (url.path.is_file() or (url.path.is_dir() and any(url.path.iterdir()))):
+        raise missing_collection(url)  # before the client makes what is not there
     with _client(url, connection) as client:
         origin = _origin(client, url)
         if origin is None:
-            raise InputError(f"there is no collection {url}; fill it with spladert encode --output '{url}'")
+            raise missing_collection(url)
         with _explained(url):
             client.load_collection(url.name)  # it is not after a crash of Milvus Lite
         yield MilvusSearcher(client, url, field, origin)

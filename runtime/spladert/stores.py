@@ -10,12 +10,14 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .errors import InputError
 from .files.sinks.base import Sink
+from .filters import check_filters
 
 if TYPE_CHECKING:
     from .encoder import SparseEncoder
@@ -74,6 +76,7 @@ STORES: dict[str, Store] = {
         searcher="spladert.pgvector:open_pgvector_searcher",
     ),
 }
+MOST = 10_000  # hits, and passages looked at
 FOLDER_SEARCHER = "spladert.index:open_index_searcher"
 
 
@@ -303,6 +306,15 @@ class How:
     hybrid: bool = False
     filters: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            InputError: a number of hits or filters that cannot be taken.
+        """
+        if not isinstance(self.top, Integral) or not 1 <= self.top <= MOST:
+            raise InputError(f"top is {self.top!r}; give the number of hits wanted, 1 to {MOST:,}")
+        check_filters(self.filters)
+
 
 PLAIN = How()
 
@@ -326,6 +338,11 @@ class Searcher(Protocol):
             InputError: the question is empty or has no known token, or the encoder is not the index's model.
             StoreError: the store refuses, or does not answer.
         """
+
+
+def missing_collection(url: StoreUrl) -> InputError:
+    """What to raise where there is nothing to be asked."""
+    return InputError(f"there is no collection {url}; fill it with spladert encode --output '{url}'")
 
 
 def check_no_alias(url: StoreUrl, load: Load) -> None:

@@ -77,6 +77,18 @@ def test_hybrid_finds_words_that_the_model_has_no_opinion_on(address: str, index
     assert json.loads(done.stdout)["hits"][0]["id"] == "law"
 
 
+def test_bm25_alone_answers_where_the_model_knows_no_token(address: str, index: str, tmp_path: Path) -> None:
+    url = f"opensearch://{address}/{index}?field=sparse"
+    path = tmp_path / "docs.jsonl"
+    write_documents(path, [{"_id": "a", "text": "ⵣⴰ 당뇨병", "year": 2020}, {"_id": "b", "text": "치료"}])
+    assert run("encode", "--input", str(path), "--output", url, "--state", str(tmp_path / "s"), *QUICK).exit_code == 0
+    assert "no token that the index knows" in run("search", url, "ⵣⴰ", *QUICK).stderr
+    for options, found in (((), ["a"]), (("--filter", "year=2020"), ["a"]), (("--filter", "year=2021"), [])):
+        done = run("search", url, "ⵣⴰ", "--hybrid", "--json", "-", *options, *QUICK)
+        assert done.exit_code == 0, done.output
+        assert [hit["id"] for hit in json.loads(done.stdout)["hits"]] == found
+
+
 @pytest.mark.parametrize("hybrid", [(), ("--hybrid",)])
 def test_filters(address: str, index: str, tmp_path: Path, hybrid: tuple[str, ...]) -> None:
     url = f"opensearch://{address}/{index}"

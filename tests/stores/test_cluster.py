@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from spladert import SparseEncoder
-from spladert.bundle import open_bundle
+from spladert.bundle import FILE_NAME, open_bundle
 from spladert.cluster import ClusterJob, Places, begin, encode_part, find_parts, prepare_store
 from spladert.files import Encoding
+from spladert.passages import Passages
 from spladert.stores import Connection, How, open_searcher
+from stores.test_stores import LONG, ask
 
 pytest.importorskip("pyarrow", reason="needs the parquet extra: pip install 'spladert[parquet]'")
 
@@ -35,3 +39,33 @@ def test_parts_into_a_store(encoder: SparseEncoder, store: str, tmp_path: Path) 
         hits = searcher.search(encoder, "당뇨병", How(top=100)).hits
     assert sorted(hit.id for hit in hits) == sorted(document["id"] for document in documents)
     assert {hit.fields["n"] for hit in hits} == set(range(20))
+
+
+@pytest.mark.parametrize("store", ["qdrant"], indirect=True)
+def test_what_goes_into_a_store_is_a_document(store: str, tiny_bundle: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+    manifest = replace(open_bundle(path).manifest, prompts={"document": "법원: "}, requires=("prompts",))
+    (path / FILE_NAME).write_text(manifest.to_json(), encoding="utf-8")
+    (tmp_path / "in.txt").write_text("계약서\n", encoding="utf-8")
+    job = ClusterJob(Places(str(tmp_path / "in.txt"), str(tmp_path / "record"), store), str(path))
+    [part] = parts = find_parts(job.source, 10**6)
+    with SparseEncoder.load(path, threads=1, spin=False) as prompted:
+        begin(job, prompted.bundle, parts)
+        encode_part(prompted, job, part)
+        document, asked = prompted.encode_document("계약서").to_dict(), prompted.encode_query("계약서").to_dict()
+        with open_searcher(store, Connection()) as searcher:
+            (hit,) = searcher.search(prompted, "계약서").hits
+    assert hit.score == pytest.approx(sum(weight * document.get(i, 0.0) for i, weight in asked.items()), rel=1e-4)
+
+
+def test_passages_into_a_store(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(json.dumps({"id": "long", "text": LONG, "year": 2020}) + "\n", encoding="utf-8")
+    places = Places(str(tmp_path / "in.jsonl"), str(tmp_path / "record"), store)
+    job = ClusterJob(places, encoding=Encoding("document"), passages=Passages())
+    [part] = parts = find_parts(job.source, 10**6)
+    begin(job, open_bundle(), parts)
+    assert encode_part(encoder, job, part).rows == 1
+    (hit,) = ask(store, "당뇨병 식이요법")
+    assert hit["passage"]["document"] == "long"
+    assert hit["text"] == LONG[hit["passage"]["begin"] : hit["passage"]["end"]]
+    assert hit["text"].endswith("식이요법이 중요하다.")

@@ -127,7 +127,7 @@ def test_what_is_refused_is_kept_aside(encoder: SparseEncoder, store: str, tmp_p
     (refused,) = (tmp_path / "state").glob("**/*.refused.jsonl")
     line = json.loads(refused.read_text())
     assert (line["_id"], line["other"]) == ("bad", "\ud800")
-    assert "surrogates" in line["_refused"]
+    assert line["_refused"] == "the document cannot be JSON: field 'other' has a lone surrogate (U+D800)"
     assert_exact(encoder, store, DOCUMENTS)
     mended = write(tmp_path / "mended.jsonl", {**line, "other": "mended"})
     encode(mended, store)
@@ -178,9 +178,11 @@ def test_another_model_is_refused_by_name(store: str, tiny_bundle: Path, tmp_pat
 
 
 def test_clear_answers(store: str, tmp_path: Path) -> None:
-    missing = run("search", store, "당뇨병")
-    assert missing.exit_code == 1
-    assert "fill it with spladert encode --output" in missing.stderr
+    for _ in range(2):
+        missing = run("search", store, "당뇨병")
+        assert missing.exit_code == 1
+        assert "fill it with spladert encode --output" in missing.stderr
+        assert list(tmp_path.iterdir()) == []  # nothing is made by asking
     encode(write(tmp_path / "docs.jsonl"), store)
     assert ask(store, "당뇨병") == []
     assert "the question is empty" in run("search", store, " ").stderr
@@ -204,3 +206,10 @@ def test_a_vector_without_entries(store: str, tmp_path: Path) -> None:
     else:
         assert "refused" not in done.stderr
     assert ask(store, "당뇨병") == []
+
+
+@pytest.mark.parametrize("store", ["qdrant"], indirect=True)
+def test_bm25_alone_answers_where_the_vector_is_empty(store: str, tmp_path: Path) -> None:
+    encode(write(tmp_path / "docs.jsonl", {"_id": "a", "text": "[CLS] 당뇨병"}, *DOCUMENTS), store)
+    assert "no token that the model knows" in run("search", store, "[CLS]").stderr
+    assert [hit["id"] for hit in ask(store, "[CLS]", "--hybrid")] == ["a"]

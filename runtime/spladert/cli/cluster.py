@@ -15,6 +15,7 @@ import click
 from ..cluster import ClusterJob, ClusterReport, Places
 from ..cluster.parts import PART_BYTES
 from ..files import Encoding, Fields
+from ..passages import Passages
 from ..stores import Connection, is_store_url, parse_store_url
 from .options import Runtime, stderr_console, write_json
 
@@ -79,6 +80,7 @@ def encode_on_cluster(
     format: str | None,
     fields: Fields,
     encoding: Encoding,
+    passages: Passages | None,
     state: str | None,
     connection: Connection,
     overwrite: bool,
@@ -101,6 +103,8 @@ def encode_on_cluster(
         store, output = output, state
     if source == "-" or output == "-":
         raise click.UsageError("--engine ray reads and writes folders and files that all workers reach, no pipes")
+    if fields.id is not None and store is None and passages is None:
+        raise click.UsageError("--id-field is for a store, or --passages; a file has all columns under their names")
     if format not in (None, *FORMATS):
         raise click.UsageError(f"--engine ray writes {' or '.join(FORMATS)}, not {format}")
     job = ClusterJob(
@@ -113,6 +117,7 @@ def encode_on_cluster(
         text=tuple(fields.text),
         id=fields.id,
         encoding=encoding,
+        passages=passages,
     )
     started = time.perf_counter()
     with _progress(source) as advance:
@@ -141,8 +146,11 @@ def _bundle(model: str) -> str:
 
 def _say(report: ClusterReport, job: ClusterJob, seconds: float) -> None:
     tokens = f", {report.tokens:,} tokens" if report.tokens else ""
-    line = f"{report.rows:,} rows{tokens}, {report.parts:,} parts, {seconds:.1f} s"
-    if report.resumed:
+    what = "rows" if job.passages is None or job.places.store is not None else "passages"
+    line = f"{report.rows:,} {what}{tokens}, {report.parts:,} parts, {seconds:.1f} s"
+    if report.resumed == report.parts:
+        line += "; it was whole already, and nothing was done"
+    elif report.resumed:
         line += f"; {report.resumed:,} parts were done by an interrupted run"
     if report.truncated:
         line += f"; {report.truncated:,} texts were cut"

@@ -103,8 +103,8 @@ def encode_command(
     if bool(texts) == (input_path is not None):
         raise click.UsageError("give TEXTs, or a file with --input (- for standard input), one of them")
     if cluster is not None:
-        if input_path is None or tokens or passages is not None or alias is not None:
-            raise click.UsageError("--engine ray takes --input, and neither --tokens, --passages nor --alias")
+        if input_path is None or tokens or alias is not None:
+            raise click.UsageError("--engine ray takes --input, and neither --tokens nor --alias")
         encode_on_cluster(
             cluster,
             model,
@@ -114,6 +114,7 @@ def encode_command(
             format=output_format,
             fields=fields,
             encoding=encoding,
+            passages=passages,
             state=None if state is None else str(state),
             connection=connection,
             overwrite=overwrite,

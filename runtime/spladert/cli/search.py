@@ -8,12 +8,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
 from ..errors import InputError
-from ..stores import Answer, Connection, Hit, How, open_searcher
+from ..files.lines import read_lines
+from ..files.readers import MAX_LINE_BYTES
+from ..files.records import UnreadableError
+from ..stores import MOST, Answer, Connection, Hit, How, open_searcher
 from .options import Runtime, connection_options, json_option, runtime_options, write_json
 from .terminal import is_unicode, stdout_console
 
@@ -26,7 +29,7 @@ MARKS = ("##", "▁", "Ġ")  # how tokenizers mark a token's place in a word
 @click.argument("where", metavar="WHERE")
 @click.argument("question", required=False)
 @click.option("--model", metavar="BUNDLE", help="Bundle folder or hub id. [default: what the index says made it]")
-@click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, metavar="N", help="Hits wanted.")
+@click.option("--top", type=click.IntRange(1, MOST), default=10, show_default=True, metavar="N", help="Hits wanted.")
 @click.option("--hybrid", is_flag=True, help="Blend with BM25 over the text.")
 @click.option(
     "--filter",
@@ -90,15 +93,27 @@ def _questions() -> Iterator[str]:
     """The lines that are typed, or those of standard input."""
     if sys.stdin is None:
         raise InputError("standard input is closed; give a QUESTION, or open it")
-    while True:
-        try:
-            line = input("question> ") if sys.stdin.isatty() else next(sys.stdin)
-        except (EOFError, StopIteration):
-            return
-        except UnicodeDecodeError as error:
-            raise InputError(f"standard input is not {error.encoding}: {error.reason}") from None
+    for line in _typed() if sys.stdin.isatty() else _piped(sys.stdin.buffer):
         if line.strip():
             yield line.strip()
+
+
+def _typed() -> Iterator[str]:
+    while True:
+        try:
+            yield input("question> ")
+        except EOFError:
+            return
+        except UnicodeDecodeError as error:
+            click.echo(f"error: the line is not valid {error.encoding}; ask again", err=True)
+
+
+def _piped(stream: IO[bytes]) -> Iterator[str]:
+    for line in read_lines(stream, MAX_LINE_BYTES, "standard input"):
+        try:
+            yield line.text()
+        except UnreadableError as error:
+            click.echo(f"error: line {line.number}: {error}", err=True)
 
 
 def _answer(ask: Callable[[str], Answer], question: str, *, as_json: bool) -> None:
@@ -145,7 +160,8 @@ def _show(answer: Answer) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for name in ("score", "id", "tokens", "text"):
-        table.add_column(name, justify="right" if name == "score" else "left", vertical="top")
+        # "fold": rich counts the letters of a line that it wraps, not its cells, and would cut wide ones off.
+        table.add_column(name, justify="right" if name == "score" else "left", vertical="top", overflow="fold")
     for hit in answer.hits:
         tokens = ", ".join(f"{match.token} {match.product:.2f}" for match in hit.matches[:SHOWN])
         more = len(hit.matches) - SHOWN

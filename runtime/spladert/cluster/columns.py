@@ -54,12 +54,12 @@ class Texts:
         good, texts, bad = [], [], []
         for position in range(table.num_rows):
             try:
-                record = fields.record(position + 1, {name: column[position] for name, column in columns.items()}, 0)
+                text = fields.text_in({name: column[position] for name, column in columns.items()})
             except UnreadableError as error:
                 bad.append((position, str(error)))
             else:
                 good.append(position)
-                texts.append(record.text)
+                texts.append(text)
         return cls(good, texts, bad)
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..bundle import Bundle
 from ..errors import InputError
 from ..files import Encoding, Fields
+from ..passages import Passages
 from .parts import Part
 from .place import Place
 from .report import PartReport
 
 RECORD = "_spladert"  # names that begin with _ are no data to Spark, Arrow and Ray
 ERRORS = "_errors"
+READERS = 32  # of small files at a time: one after the other, tens of thousands from far away take half an hour
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,9 @@ class ClusterJob:
         device, variant: what to run it with; None is the best.
         format: "parquet" or "jsonl".
         text: names of the text's columns.
-        id: name of the id's column, for a store.
+        id: name of the id's column, for a store or passages.
         encoding: how texts are encoded.
+        passages: how documents are cut into passages, None where they are not.
         schema: the columns of JSON lines that become parquet, as Arrow's serialized schema in hexadecimal.
     """
 
@@ -57,6 +61,7 @@ class ClusterJob:
     text: tuple[str, ...] = ("text",)
     id: str | None = None
     encoding: Encoding = field(default_factory=Encoding)
+    passages: Passages | None = None
     schema: str | None = None
 
     @property
@@ -129,8 +134,9 @@ def begun(job: ClusterJob, part: Part) -> int:
 def report_of(job: ClusterJob, parts: list[Part]) -> list[PartReport]:
     """The reports of the parts that are done."""
     there = {path.rpartition("/")[2] for path, _ in (job.output / RECORD / "parts").below()}
-    names = [part.number for part in parts if f"{part.number:06}.json" in there]
-    return [PartReport(**_done_file(job, number).read_json()) for number in names]
+    numbers = [part.number for part in parts if f"{part.number:06}.json" in there]
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(lambda number: PartReport(**_done_file(job, number).read_json()), numbers))
 
 
 def pending(parts: list[Part], done: list[PartReport]) -> list[Part]:

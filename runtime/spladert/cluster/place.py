@@ -77,9 +77,16 @@ class Place:
             return None
 
     def read_json(self) -> Any:
-        """The content of a file of JSON, None where there is none."""
+        """The content of a file of JSON, None where there is none.
+
+        Raises:
+            InputError: it holds something else.
+        """
         content = self.read()
-        return None if content is None else json.loads(content)
+        try:
+            return None if content is None else json.loads(content)
+        except ValueError as error:
+            raise InputError(f"{self} is damaged ({error}): --overwrite starts over, or take another folder") from None
 
     def write(self, content: bytes) -> None:
         """Write a file that others see whole or not at all."""

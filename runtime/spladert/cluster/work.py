@@ -7,21 +7,23 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ..files import Job, Record, RunOptions, Summary, encode_records
+from ..files import Fields, Job, Record, RunOptions, Summary, encode_records
 from ..files.ahead import Ahead
 from ..files.parquet import require_pyarrow
+from ..files.passages import InPassages
 from ..files.records import BadRecord, UnreadableError
+from ..passages import PassageCutter, Passages
 from ..stores import Connection, Load, open_sink, parse_store_url
 from .columns import INDICES, VALUES, Texts, run, tokenize, vector_columns
 from .job import ERRORS, ClusterJob, record_done
 from .parts import Part
 from .report import PartReport
-from .rows import ROWS, line_objects, parquet_batches, typed_batches
+from .rows import ROWS, TEXT, line_objects, parquet_batches, passage_rows, passage_schema, typed_batches
 
 if TYPE_CHECKING:
     from ..encoder import SparseEncoder
@@ -112,7 +114,7 @@ def _to_file(
     counts = _Counts()
 
     def tokenized() -> Iterator[tuple[_Block, TokenizedTexts]]:
-        for block in _blocks(job, part, rejected):
+        for block in _blocks(encoder, job, part, rejected):
             yield block, tokenize(encoder, block.texts, job.encoding)
 
     ahead = Ahead(tokenized())  # tokenizing overlaps the model
@@ -134,36 +136,62 @@ def _to_file(
     return counts
 
 
-def _blocks(job: ClusterJob, part: Part, rejected: _Rejected) -> Iterator[_Block]:
-    source = job.source
-    if part.kind == "parquet":
-        yield from _parquet_blocks(job, parquet_batches(source, part), rejected)
+def _blocks(encoder: SparseEncoder, job: ClusterJob, part: Part, rejected: _Rejected) -> Iterator[_Block]:
+    fields = job.fields
+    if part.kind == "parquet" and job.passages is None:
+        yield from _parquet_blocks(job, _numbered(parquet_batches(job.source, part)), fields, rejected)
         return
-    objects = line_objects(source, part, rejected)
+    objects = _rows(job, part, rejected)
+    if job.passages is not None:
+        objects, fields = passage_rows(objects, fields, _cutter(encoder, job, job.passages), rejected), Fields((TEXT,))
     if job.format == "jsonl":
-        yield from _object_blocks(job, objects, rejected)
+        yield from _object_blocks(objects, fields, rejected)
         return
+    schema = _schema(job, part)
+    if job.passages is not None:
+        schema = passage_schema(schema, job.fields)
+    yield from _parquet_blocks(job, typed_batches(objects, schema, rejected), fields, rejected)
+
+
+def _cutter(encoder: SparseEncoder, job: ClusterJob, passages: Passages) -> PassageCutter:
+    tokenizer = encoder.tokenizer
+    return PassageCutter(tokenizer, passages, tokenizer.room(job.encoding.side, job.encoding.max_length))
+
+
+def _schema(job: ClusterJob, part: Part) -> Any:
+    """The columns of a part's rows."""
     pa = require_pyarrow()
+    if part.kind == "parquet":
+        with job.source.files.open_input_file(part.path) as stream:
+            return pa.parquet.read_schema(stream)
     assert job.schema is not None
-    schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(job.schema)))
-    yield from _parquet_blocks(job, typed_batches(objects, schema, rejected), rejected)
+    return pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(job.schema)))
 
 
-def _parquet_blocks(job: ClusterJob, batches: Iterator[Any], rejected: _Rejected) -> Iterator[_Block]:
+def _numbered(batches: Iterator[Any]) -> Iterator[tuple[Any, Sequence[int]]]:
+    """Record batches with the numbers of their rows within the part."""
     first = 1
     for batch in batches:
-        found = Texts.of(batch, job.fields)
-        for position, why in found.bad:
-            rejected(first + position, why, json.dumps(batch.slice(position, 1).to_pydict(), default=repr))
+        yield batch, range(first, first + batch.num_rows)
         first += batch.num_rows
-        rows = batch if not found.bad else batch.take(require_pyarrow().array(found.good))
+
+
+def _parquet_blocks(
+    job: ClusterJob, batches: Iterator[tuple[Any, Sequence[int]]], fields: Fields, rejected: _Rejected
+) -> Iterator[_Block]:
+    pa = require_pyarrow()
+    for batch, lines in batches:
+        found = Texts.of(batch, fields)
+        for position, why in found.bad:
+            rejected(lines[position], why, json.dumps(batch.slice(position, 1).to_pydict(), default=repr))
+        rows = batch if not found.bad else batch.take(pa.array(found.good, pa.int64()))
         if job.format == "jsonl":
             rows = rows.to_pylist()
         yield _Block(rows, found.texts)
 
 
 def _object_blocks(
-    job: ClusterJob, objects: Iterator[tuple[int, dict[str, Any]]], rejected: _Rejected
+    objects: Iterator[tuple[int, dict[str, Any]]], fields: Fields, rejected: _Rejected
 ) -> Iterator[_Block]:
     rows: list[dict[str, Any]] = []
     texts: list[str] = []
@@ -172,9 +200,9 @@ def _object_blocks(
         try:
             if taken := [name for name in (INDICES, VALUES) if name in row]:
                 raise UnreadableError(f"it has a field {taken[0]!r} already, which the vector's would replace")
-            text = job.fields.record(line, row, 0).text
+            text = fields.text_in(row)
         except UnreadableError as error:
-            rejected(line, str(error), json.dumps(row))
+            rejected(line, str(error), json.dumps(row, default=repr))
             continue
         rows.append(row)
         texts.append(text)
@@ -237,7 +265,7 @@ def prepare_store(encoder: SparseEncoder, job: ClusterJob, connection: Connectio
 def _send(
     encoder: SparseEncoder,
     job: ClusterJob,
-    records: Iterator[Record | BadRecord],
+    records: Iterable[Record | BadRecord],
     load: Load,
     options: RunOptions,
     connection: Connection,
@@ -245,8 +273,9 @@ def _send(
     assert job.places.store is not None
     store = parse_store_url(job.places.store)
     with open_sink(store, connection, encoder, load) as sink:
-        kind = Job.of(encoder, format=store.scheme, encoding=job.encoding)
-        return encode_records(encoder, records, sink, kind, options)
+        how = replace(job.encoding, side=job.encoding.side or "document")
+        kind = Job.of(encoder, format=store.scheme, encoding=how, passages=job.passages)
+        return encode_records(encoder, iter(records), sink, kind, options)
 
 
 def _to_store(
@@ -267,7 +296,10 @@ def _to_store(
             yield record
 
     load = Load(f"{part.path}:{part.start}-{part.stop}", folder / "state")
-    summary = _send(encoder, job, seen(), load, RunOptions(batch_size, skip_errors=True), connection)
+    records: Iterable[Record | BadRecord] = seen()
+    if job.passages is not None:
+        records = InPassages(records, _cutter(encoder, job, job.passages), job.text)
+    summary = _send(encoder, job, records, load, RunOptions(batch_size, skip_errors=True), connection)
     counts.truncated = summary.truncated
     for left in sorted((folder / "state").glob("*.jsonl")):
         kept = left.name.rpartition(".")[0].rpartition(".")[2]  # "refused" of NAME.refused.jsonl

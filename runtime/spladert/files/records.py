@@ -113,14 +113,21 @@ class Fields:
             return self.id
         return next((name for name in DEFAULT_ID_FIELDS if name in names and name not in self.text), None)
 
+    def text_in(self, values: Mapping[str, object]) -> str:
+        """The text of an object or a row.
+
+        Raises:
+            UnreadableError: what is wrong with it.
+        """
+        return " ".join(part for part in (_text(values, name) for name in self.text) if part)
+
     def record(self, line: int, values: Mapping[str, object], size: int) -> Record:
         """The record of an object or a row.
 
         Raises:
             UnreadableError: what is wrong with it.
         """
-        text = " ".join(part for part in (_text(values, name) for name in self.text) if part)
-        name = self.id_in(values)
+        text, name = self.text_in(values), self.id_in(values)
         if name is None:
             return Record(line, line, text, values, size, numbered=True)
         if name not in values:
@@ -177,8 +184,12 @@ def _check_unicode(text: str, where: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        code = ord(text[error.start])
-        raise UnreadableError(f"{where} has a lone surrogate (U+{code:04X}) at character {error.start}") from None
+        raise UnreadableError(f"{where} {lone_surrogate(error)} at character {error.start}") from None
+
+
+def lone_surrogate(error: UnicodeEncodeError) -> str:
+    """What is wrong with a text that cannot be encoded."""
+    return f"has a lone surrogate (U+{ord(error.object[error.start]):04X})"
 
 
 def json_name(value: object) -> str:

@@ -35,13 +35,14 @@ from ..cluster.parts import PART_BYTES
 from ..cluster.rows import with_schema
 from ..encoder import SparseEncoder
 from ..engine import make_request
-from ..errors import DependencyError, InputError, SpladertError
+from ..errors import BundleError, DependencyError, InputError, SpladertError
 from ..files import Encoding, Fields
 from ..pruning import Pruning
-from ..stores import Connection
+from ..stores import Connection, parse_store_url
 from ..tokenizer import Side
 
 GPUS = ("cuda", "tensorrt")  # devices of which a worker takes one
+logger = logging.getLogger("spladert")
 ATTEMPTS = 4  # of a part: Ray tries for ever, and one that kills every worker must end the job
 
 
@@ -124,13 +125,20 @@ def encode_corpus(
         advance: called with parts done, parts in all, and rows done, after each part.
 
     Raises:
-        InputError: the input or the output cannot be read or written, the output is another job's, or this machine has
-            no room for so many workers.
+        InputError: the input or the output cannot be read or written, the output is another job's, a store is a file
+            of this machine, or this machine has no room for so many workers.
+        BundleError: the bundle cannot be opened, or has no such variant.
         DependencyError: ray or pyarrow is not installed.
         SpladertError: a worker failed, and why.
     """
     ray = require_ray()
+    if job.places.store is not None and parse_store_url(job.places.store).path is not None:
+        raise InputError(f"{job.places.store} is a file of one process; give a server that all workers reach")
     bundle = open_bundle(job.bundle, revision=job.revision)
+    variants = bundle.manifest.variants
+    if job.variant is not None and not any(job.variant in (each.name, each.precision) for each in variants):
+        have = ", ".join(each.name for each in variants)  # said here in a line, not by every worker
+        raise BundleError(f"the bundle has no variant {job.variant!r}, it has {have}")
     parts = find_parts(job.source, part_bytes, kind=kind)
     job = with_schema(job, parts)
     begin(job, bundle, parts, overwrite=overwrite)
@@ -220,6 +228,9 @@ class _PartWorker:
             report = asdict(done)
         except SpladertError as failure:  # to be said in one line, not as a trace of the cluster's
             error = str(failure)
+        except Exception as failure:
+            logger.exception("part %d", part.number)  # in the worker's log, where Ray keeps it
+            error = f"{type(failure).__name__}: {failure}"
         return {"number": [part.number], "path": [part.path], "report": [report], "error": [error]}
 
 

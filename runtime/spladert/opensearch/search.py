@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..encoder import SparseEncoder
 from ..errors import InputError
-from ..hits import best_passages, take_passage
+from ..hits import best_passages, check_question, take_passage
 from ..stores import PLAIN, Answer, Connection, Hit, How, Match, StoreUrl
 from ..vectors import SparseVector
 from .client import connect, explained
@@ -72,12 +72,11 @@ class OpenSearchSearcher:
             how: filters of text are looked up in the field's `keyword`, as a dynamic mapping has it.
 
         Raises:
-            InputError: the question is empty or has no token that the index knows, the encoder is another model, or a
-                filter's field cannot be looked up.
+            InputError: the question is empty or has no token that the index knows (which only `hybrid` does without),
+                the encoder is another model, or a filter's field cannot be looked up.
             StoreError: the cluster refuses, or does not answer.
         """
-        if not question.strip():
-            raise InputError("the question is empty; ask something")
+        check_question(question)
         with explained(self.url):
             keys = keys_for(self.client, self.index, self.meta, encoder.bundle)
             self.meta.check(FieldMeta.of(encoder.bundle, keys, self.meta.kind), f"field {self.field!r} of {self.url}")
@@ -128,6 +127,9 @@ class OpenSearchSearcher:
         *,
         plugin: bool,
     ) -> dict[str, Any]:
+        if hybrid and not query_tokens(vector, keys):  # BM25 alone
+            words = {"match": {self.meta.text_field: {"query": question}}}
+            return {"size": top, "query": _filtered(words, filters)}
         kind: Any = self.meta.kind
         clause = query_clause(vector, self.field, kind, keys, plugin=plugin, top=top)
         body: dict[str, Any] = {"size": top, "query": _filtered(clause, filters)}

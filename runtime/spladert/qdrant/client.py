@@ -15,7 +15,7 @@ from ..files.records import PASSAGE
 from ..files.sinks.store import StoreSink, open_store_sink
 from ..filters import wanted_values
 from ..origin import Origin, origin_from
-from ..stores import Connection, Load, StoreUrl, check_no_alias
+from ..stores import Connection, Load, StoreUrl, check_no_alias, missing_collection
 from .collection import PointsCollection
 from .points import BM25, FUSED, RRF_K, Found, PointData, quoted_paths
 from .search import PointsSearcher
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
 API_KEY = "QDRANT_API_KEY"
+LOCAL_META = "meta.json"  # what the client's local mode has in its folder
 METADATA = "spladert"  # the key of the collection's metadata that says what made it
 DATATYPES = ("float32", "float16", "uint8")
 
@@ -48,10 +49,12 @@ def open_qdrant_sink(
 @contextmanager
 def open_qdrant_searcher(url: StoreUrl, connection: Connection) -> Iterator[PointsSearcher]:
     """The searcher of a URL, see `spladert.stores.open_searcher`."""
+    if url.path is not None and not (url.path / LOCAL_META).is_file():  # which the client would make
+        raise missing_collection(url)
     with _opened(url, connection) as points:
         origin = points.origin()
         if origin is None:
-            raise InputError(f"there is no collection {url}; fill it with spladert encode --output '{url}'")
+            raise missing_collection(url)
         yield PointsSearcher(points, str(url), origin)
 
 
@@ -179,15 +182,16 @@ class ClientPoints:
         from qdrant_client import models
 
         vector, chosen = self._target.vector, _filter(filters) if filters else None
-        nearest = models.SparseVector(indices=entries[0], values=entries[1])
-        asked: dict[str, Any] = {"query": nearest, "using": vector, "query_filter": chosen}
-        if bm25 is not None:
-            words = models.SparseVector(indices=bm25[0], values=bm25[1])
+        queries: list[dict[str, Any]] = [
+            {"query": models.SparseVector(indices=each[0], values=each[1]), "using": using}
+            for each, using in ((entries, vector), (bm25, BM25))
+            if each is not None and each[0]
+        ]
+        if bm25 is None:
+            asked: dict[str, Any] = {**queries[0], "query_filter": chosen}
+        else:
             depth = max(limit, FUSED)
-            prefetches = [
-                models.Prefetch(query=query, using=using, filter=chosen, limit=depth)
-                for query, using in ((nearest, vector), (words, BM25))
-            ]
+            prefetches = [models.Prefetch(**query, filter=chosen, limit=depth) for query in queries]
             asked = {"query": models.RrfQuery(rrf=models.Rrf(k=RRF_K)), "prefetch": prefetches}
         with _explained(self._url):
             answer = self._client.query_points(

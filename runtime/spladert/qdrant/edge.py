@@ -152,12 +152,16 @@ class EdgePoints:
     def find(self, entries: Entries, bm25: Entries | None, filters: Mapping[str, str], limit: int) -> list[Found]:
         edge = require_edge()
         chosen = _filter(filters) if filters else None
-        nearest = edge.Query.Nearest(edge.SparseVector(*entries), using=VECTOR)
-        asked: dict[str, Any] = {"query": nearest, "filter": chosen}
-        if bm25 is not None:
-            words = edge.Query.Nearest(edge.SparseVector(*bm25), using=BM25)
+        queries = [
+            edge.Query.Nearest(edge.SparseVector(*each), using=using)
+            for each, using in ((entries, VECTOR), (bm25, BM25))
+            if each is not None and each[0]
+        ]
+        if bm25 is None:
+            asked: dict[str, Any] = {"query": queries[0], "filter": chosen}
+        else:
             depth = max(limit, FUSED)
-            prefetches = [edge.Prefetch(depth, query=query, filter=chosen) for query in (nearest, words)]
+            prefetches = [edge.Prefetch(depth, query=query, filter=chosen) for query in queries]
             asked = {"query": edge.Fusion.Rrf(RRF_K), "prefetches": prefetches}
         with self._explained():
             hits = self._opened.query(edge.QueryRequest(limit, with_payload=True, with_vector=[VECTOR], **asked))

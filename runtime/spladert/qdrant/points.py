@@ -72,7 +72,7 @@ class Points(Protocol):
         """The best points, the best first.
 
         Args:
-            entries: of the question's vector.
+            entries: of the question's vector; with none, and `bm25`, only that finds.
             bm25: of the question's text, to fuse both rankings by reciprocal rank; None does not.
             filters: values of payload fields.
             limit: points wanted.

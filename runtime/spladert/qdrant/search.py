@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..bm25 import question_entries
 from ..encoder import SparseEncoder
-from ..hits import best_passages, encode_question, matches_of, take_passage
+from ..hits import best_passages, check_question, encode_question, matches_of, take_passage
 from ..origin import Origin, origin_of
 from ..stores import PLAIN, Answer, Hit, How
 from ..vectors import SparseVector
@@ -38,9 +38,10 @@ class PointsSearcher:
     def search(self, encoder: SparseEncoder, question: str, how: How = PLAIN) -> Answer:
         """See `Searcher`."""
         self.origin.check(origin_of(encoder.bundle), self.where)
-        vector = encode_question(encoder, question)
-        entries = sorted_entries(vector)
+        check_question(question)
         words = question_entries(encoder.tokenizer, question) if how.hybrid else None
+        vector = encode_question(encoder, question, may_be_empty=words is not None and bool(words[0]))
+        entries = sorted_entries(vector)
 
         def find(limit: int) -> Sequence[Hit]:
             found = self.points.find(entries, words, how.filters, limit)

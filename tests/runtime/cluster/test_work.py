@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from spladert import SparseEncoder
 from spladert.bundle import open_bundle
+from spladert.cli import main
 from spladert.cluster import (
     ClusterJob,
     PartReport,
@@ -26,6 +28,7 @@ from spladert.cluster.cores import Cores
 from spladert.cluster.place import Place
 from spladert.cluster.rows import with_schema
 from spladert.errors import InputError
+from spladert.passages import Passages
 
 pa = pytest.importorskip("pyarrow", reason="needs the parquet extra: pip install 'spladert[parquet]'")
 pytest.importorskip("pyarrow.parquet")
@@ -107,6 +110,106 @@ def test_objects_that_fit_no_column_are_rejected(encoder: SparseEncoder, tiny_bu
     assert "field 'new' is in none of the first rows" in errors[1]["error"]
     [report] = run(encoder, replace(job, format="jsonl", places=Places(str(path), str(tmp_path / "o2"))), tiny_bundle)
     assert (report.rows, report.rejected) == (1003, 0)
+
+
+@pytest.mark.parametrize("odd", [5, 3.5, ["x"], {"a": 1}, True, 2**70, "\ud800"])
+def test_an_odd_value_among_the_first_rows_is_rejected_with_its_field(
+    encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path, odd: object
+) -> None:
+    objects: list[dict[str, Any]] = [{"id": f"d{n}", "text": f"글 {n}"} for n in range(20)]
+    objects[3]["id"] = odd
+    objects[5]["text"] = None
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps(row) + "\n" for row in objects))  # every second line is blank
+    job = ClusterJob(Places(str(path), str(tmp_path / "out")), str(tiny_bundle))
+    [report] = run(encoder, job, tiny_bundle)
+    assert (report.rows, report.rejected) == (18, 2)
+    assert [row["id"] for row in rows_of(tmp_path / "out")] == [f"d{n}" for n in range(20) if n not in (3, 5)]
+    errors = [json.loads(line) for line in (tmp_path / "out" / "_errors" / "part-000000.jsonl").open()]
+    assert (errors[0]["line"], json.loads(errors[0]["raw"])) == (7, objects[3])
+    assert errors[0]["error"].startswith("field 'id' does not fit its column, string (")
+    assert ("it has a lone surrogate (U+D800)" in errors[0]["error"]) == isinstance(odd, str)
+    assert (errors[1]["line"], errors[1]["error"]) == (11, "field 'text' holds a null instead of a string")
+
+
+def test_a_column_of_two_types_ends_the_job_and_names_the_record(
+    encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    job = ClusterJob(Places(str(path), str(tmp_path / "out")), str(tiny_bundle))
+    for values in (["x", "y", 1, 2], [[1], [2], ["x"]]):
+        path.write_text("".join(json.dumps({"text": "가", "n": value}) + "\n" for value in values))
+        with pytest.raises(InputError, match=r"field 'n' is of no one type .*: line 3 of .*a\.jsonl has another than"):
+            run(encoder, job, tiny_bundle)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_a_part_without_a_good_row(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path, kind: str) -> None:
+    rows = [{"text": None, "n": 1}, {"text": None, "n": 2}]
+    path = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        pa.parquet.write_table(pa.Table.from_pylist(rows, pa.schema([("text", pa.string()), ("n", pa.int64())])), path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    [report] = run(encoder, ClusterJob(Places(str(path), str(tmp_path / "out")), str(tiny_bundle)), tiny_bundle)
+    assert (report.rows, report.rejected) == (0, 2)
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_passages_are_those_of_one_machine(
+    encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path, kind: str, format: Any
+) -> None:
+    long = "서울의 오늘 날씨는 맑다. 기온은 영상 이십 도까지 오른다. " * 4
+    rows = [{"key": n, "title": f"제목 {n}.", "body": long * n, "year": 2020 + n} for n in range(1, 5)]
+    source = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        pa.parquet.write_table(pa.Table.from_pylist(rows), source, row_group_size=2)
+    else:
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    job = ClusterJob(
+        Places(str(source), str(tmp_path / "out")),
+        str(tiny_bundle),
+        format=format,
+        text=("title", "body"),
+        id="key",
+        passages=Passages(overlap=4),
+    )
+    reports = run(encoder, job, tiny_bundle, part_bytes=200)
+    assert sum(report.truncated + report.rejected for report in reports) == 0
+    one = tmp_path / "one.jsonl"
+    command = ["encode", "--input", str(source), "--field", "title", "--field", "body", "--id-field", "key"]
+    command += ["--passages", "--overlap", "4", "--model", str(tiny_bundle), "--output", str(one)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    expected = [json.loads(line) for line in one.open()]
+    written = rows_of(tmp_path / "out")
+    for name, theirs in (("key", "id"), ("begin", "begin"), ("end", "end"), ("indices", "indices")):
+        assert [row[name] for row in written] == [row[theirs] for row in expected]
+    for row, each in zip(written, expected, strict=True):
+        document = rows[int(row["key"].partition("#")[0]) - 1]
+        assert row["text"] == f"{document['title']} {document['body']}"[row["begin"] : row["end"]]
+        assert row["year"] == document["year"]
+        assert row.keys() == {"key", "year", "text", "begin", "end", "indices", "values"}
+        assert row["values"] == pytest.approx(each["values"], abs=1e-5)
+    assert len(written) > 8
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_passages_need_ids(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path, format: Any) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "가"}\n{"id": "b", "text": "나", "begin": 1}\n')
+    job = ClusterJob(Places(str(path), str(tmp_path / "out")), str(tiny_bundle), format=format, passages=Passages())
+    [report] = run(encoder, job, tiny_bundle)
+    assert (report.rows, report.rejected) == (0, 2)
+    errors = [json.loads(line) for line in (tmp_path / "out" / "_errors" / "part-000000.jsonl").open()]
+    assert "there is none (_id, id or docid): name its field with --id-field" in errors[0]["error"]
+    assert "it has a field 'begin' already" in errors[1]["error"]
+    pa.parquet.write_table(pa.table({"text": ["가"]}), tmp_path / "a.parquet")
+    places = Places(str(tmp_path / "a.parquet"), str(tmp_path / "other"))
+    if format == "parquet":
+        with pytest.raises(InputError, match="passages need their document's id"):
+            run(encoder, replace(job, places=places), tiny_bundle)
 
 
 def test_only_the_same_job_goes_on(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path) -> None:

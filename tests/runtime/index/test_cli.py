@@ -60,6 +60,15 @@ def test_a_file_is_indexed_and_asked(run: Run) -> None:
     assert "nothing found" in run("search", "my", "손해배상", "--filter", "year=2020").stderr
 
 
+@pytest.mark.parametrize("columns", ["60", "80", "100"])
+def test_the_table_cuts_no_letter_off(run: Run, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    assert run("index", "docs.jsonl", "my", "--field", "body").exit_code == 0
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = run("search", "my", "당뇨병 치료", "--top", "1").stdout
+    assert "…" not in shown
+    assert "##치료" in shown
+
+
 def test_passages_reach_the_end_of_a_document(run: Run) -> None:
     made = run("index", "docs.jsonl", "my", "--field", "body", "--passages", "--overlap", "8")
     assert made.exit_code == 0, made.output
@@ -85,11 +94,25 @@ def test_questions_are_asked_one_after_the_other(run: Run) -> None:
     ]
 
 
+def test_a_line_that_is_no_text_ends_no_search(run: Run) -> None:
+    assert run("index", "docs.jsonl", "my", "--field", "body").exit_code == 0
+    typed = "당뇨병\n".encode() + "손해배상\n".encode("cp949") + "손해배상".encode()
+    done = run("search", "my", "--top", "1", "--json", "-", input=typed)
+    assert done.exit_code == 0, done.output
+    assert [json.loads(line)["hits"][0]["id"] for line in done.stdout.splitlines()] == ["diabetes", "law"]
+    assert "error: line 2: not valid UTF-8 at byte 0 of the line" in done.stderr
+
+
 def test_in_a_terminal_there_is_a_prompt(run: Run, tmp_path: Path) -> None:
     assert run("index", "docs.jsonl", "my", "--field", "body").exit_code == 0
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, "search", "my", "--top", "1", *QUICK], stdin=theirs, stdout=theirs, stderr=theirs, cwd=tmp_path
+        [*COMMAND, "search", "my", "--top", "1", *QUICK],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
     )
     os.close(theirs)
     shown = ""
@@ -103,6 +126,8 @@ def test_in_a_terminal_there_is_a_prompt(run: Run, tmp_path: Path) -> None:
                 shown += os.read(ours, 65536).decode(errors="replace")
 
     until("question> ")
+    os.write(ours, b"\xff\xfe\n")
+    until("the line is not valid utf-8; ask again")
     os.write(ours, "손해배상\n".encode())
     until("law")
     os.write(ours, b"\x04")
@@ -143,7 +168,7 @@ def test_bad_lines_are_kept_aside(run: Run) -> None:
     assert "1 bad lines were skipped, see my/jobs/" in done.stderr
     assert "1 documents were refused by the store, see my/jobs/" in done.stderr
     (refused,) = Path("my/jobs").glob("*.refused.jsonl")
-    assert "cannot be JSON" in json.loads(refused.read_text())["_refused"]
+    assert "field 'other' has a lone surrogate (U+D800)" in json.loads(refused.read_text())["_refused"]
 
 
 def test_the_model_is_that_of_the_index(run: Run, tiny_bundle: Path) -> None:

@@ -46,6 +46,12 @@ def ids(index: SparseIndex, question: str, **options: Any) -> list[str]:
     return [hit.id for hit in index.search(question, **options).hits]
 
 
+def _endless() -> list[Any]:
+    inside: list[Any] = []
+    inside.append(inside)
+    return inside
+
+
 def test_the_ranking_is_exact(encoder: SparseEncoder, folder: Path) -> None:
     questions = ["당뇨병 치료", "국가의 손해배상", "전세 계약서 약관", "오늘 날씨"]
     with SparseIndex.open(folder, encoder) as index:
@@ -152,14 +158,55 @@ def test_hybrid_finds_words_that_the_model_has_no_opinion_on(encoder: SparseEnco
         assert hit.score == pytest.approx(2 / 60)  # first in both rankings
 
 
+def test_bm25_alone_answers_where_the_vector_is_empty(encoder: SparseEncoder, folder: Path) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        index.add([{"id": "a", "text": "[CLS] 당뇨병", "year": 2020}, *DOCUMENTS])
+        with pytest.raises(InputError, match="no token that the model knows"):
+            index.search("[CLS]")
+        (hit,) = index.search("[CLS]", hybrid=True).hits
+        assert (hit.id, hit.matches) == ("a", ())
+        assert ids(index, "[CLS]", hybrid=True, filters={"year": "2021"}) == []
+        with pytest.raises(InputError, match="no token that the model knows"):
+            index.search("😀", hybrid=True)  # nothing of it is left for BM25 either
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"question": None}, "the question is NoneType"),
+        ({"question": 5}, "the question is int"),
+        ({"top": 0}, "top is 0"),
+        ({"top": -1}, "top is -1"),
+        ({"top": 10**30}, "1 to 10,000"),
+        ({"top": "3"}, "top is '3'"),
+        ({"filters": ["year=2020"]}, r"filters are \['year=2020'\]; give fields and values"),
+        ({"filters": "year=2020"}, "filters are 'year=2020'"),
+        ({"filters": {"year": 2020}}, r"both text: \{'year': '2020'\}"),
+        ({"filters": {"year": "\ud800"}}, "filters are"),
+        ({"filters": {"\ud800": "2020"}}, "filters are"),
+    ],
+)
+@pytest.mark.parametrize("filled", [False, True])
+def test_what_cannot_be_asked_is_named(
+    encoder: SparseEncoder, folder: Path, options: dict[str, Any], message: str, filled: bool
+) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        if filled:
+            index.add(DOCUMENTS[:1])
+        with pytest.raises(InputError, match=message):
+            index.search(**{"question": "당뇨병", **options})
+
+
 def test_what_cannot_be_taken_is_named(encoder: SparseEncoder, folder: Path) -> None:
     refused: list[tuple[Any, str]] = [
         (5, "int instead of a str"),
         ({"text": 5}, "holds a number"),
         ({"title": "a"}, "no field 'text'"),
         ("\ud800", "lone surrogate"),
-        ({"text": "a", "other": "\ud800"}, "cannot be JSON"),
-        ({"text": "a", "other": float("nan")}, "cannot be JSON"),
+        ({"text": "a", "other": {"b": "\ud800"}}, r"field 'other' has a lone surrogate \(U\+D800\)$"),
+        ({"text": "a", "other": float("nan")}, "cannot be JSON: field 'other': Out of range float"),
+        ({"text": "a", "id": 1, "other": {1, 2}}, "field 'other': a value of type set"),
+        ({"text": "a", "other": _endless()}, "field 'other': Circular reference"),
         ({"text": "a", "id": "1", "_id": {}}, "'_id' holds a object"),
     ]
     with SparseIndex.open(folder, encoder) as index:
@@ -175,13 +222,15 @@ def test_what_cannot_be_taken_is_named(encoder: SparseEncoder, folder: Path) -> 
             index.add(["a"], passages=Passages(overlap=62))
 
 
-def test_a_single_string_is_no_list_of_documents_or_ids(encoder: SparseEncoder, folder: Path) -> None:
+def test_a_single_thing_is_no_list_of_documents_or_ids(encoder: SparseEncoder, folder: Path) -> None:
     with SparseIndex.open(folder, encoder) as index:
         index.add([{"id": "a", "text": "당뇨병 치료"}])
-        with pytest.raises(InputError, match="single string"):
-            index.add("ab")
-        with pytest.raises(InputError, match="single string"):
-            index.delete("a")
+        for single in ("ab", {"text": "ab"}, 5):
+            with pytest.raises(InputError, match=f"not a single {type(single).__name__}"):
+                index.add(single)  # type: ignore[arg-type]
+        for single in ("a", 5):
+            with pytest.raises(InputError, match=f"not a single {type(single).__name__}"):
+                index.delete(single)  # type: ignore[arg-type]
         assert len(index) == 1
 
 

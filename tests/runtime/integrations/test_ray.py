@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from spladert import SparseEncoder
+from spladert.cli import main
 from spladert.cluster import ClusterJob, Places
-from spladert.errors import InputError, SpladertError
+from spladert.errors import BundleError, InputError, SpladertError
 from spladert.integrations.ray import SparseEncode, encode_corpus
 
 pa = pytest.importorskip("pyarrow", reason="needs the ray extra: pip install 'spladert[ray]'")
@@ -92,6 +94,33 @@ def test_a_worker_that_is_killed_costs_nothing(cluster: str, corpus: Path, tmp_p
     assert (again.resumed, again.rates) == (report.parts, {})
 
 
+def test_the_command_says_what_it_did(cluster: str, tmp_path: Path, tiny_bundle: Path) -> None:
+    long = "서울의 오늘 날씨는 맑다. 기온은 영상 이십 도까지 오른다. " * 16
+    rows = [{"id": 1, "text": long}, {"id": "x", "text": "가"}, *({"id": n, "text": "나"} for n in range(2, 30))]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["encode", "--engine", "ray", "--workers", "1", "--model", str(tiny_bundle)]
+    command += ["--input", str(tmp_path / "a.jsonl")]
+
+    def run(*options: str) -> Result:
+        return CliRunner().invoke(main, [*command, *options])
+
+    done = run("--output", str(tmp_path / "out"))
+    assert done.exit_code == 0, done.output
+    assert "29 rows" in done.stderr
+    assert "1 rows could not be encoded" in done.stderr
+    again = run("--output", str(tmp_path / "out"))
+    assert again.exit_code == 0
+    assert "1 parts" in again.stderr
+    assert "it was whole already, and nothing was done" in again.stderr
+    assert "interrupted" not in again.stderr
+    passages = run("--output", str(tmp_path / "passages"), "--passages", "--format", "jsonl")
+    assert passages.exit_code == 0, passages.output
+    lines = [json.loads(line) for path in (tmp_path / "passages").glob("*.jsonl") for line in path.open()]
+    assert f"{len(lines)} passages" in passages.stderr
+    assert [line["id"] for line in lines if line["id"] in ("1#0", "1#1", "x#0")] == ["1#0", "1#1", "x#0"]
+    assert "--id-field is for a store, or --passages" in run("--output", "x", "--id-field", "id").stderr
+
+
 def test_map_batches(cluster: str, tiny_bundle: Path) -> None:
     dataset = ray.data.from_arrow(pa.table({"id": [1, 2, 3], "body": ["당뇨병", None, "계약서"]}))
     encoded = dataset.map_batches(
@@ -117,6 +146,15 @@ def test_what_a_worker_says_is_one_sentence(cluster: str, corpus: Path, tmp_path
         encode_corpus(job)
     with pytest.raises(InputError, match="has no file"):
         encode_corpus(replace(job, places=Places(str(tmp_path / "gone"), str(tmp_path / "o"))))
+    with pytest.raises(BundleError, match="no variant 'nope', it has"):
+        encode_corpus(replace(job, variant="nope", places=Places(str(corpus), str(tmp_path / "o"))))
+    store = f"qdrant://{tmp_path}/q?collection=docs"
+    with pytest.raises(InputError, match="is a file of one process"):
+        encode_corpus(replace(job, places=Places(str(corpus), str(tmp_path / "o"), store)))
+    assert not (tmp_path / "o").exists()
+    (tmp_path / "out" / "_spladert" / "job.json").write_text("{")
+    with pytest.raises(InputError, match=r"job\.json is damaged .* --overwrite starts over"):
+        encode_corpus(job)
 
 
 def test_s3(cluster: str, corpus: Path, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...errors import InputError
 from ...vectors import SparseVectors
 from ..job import Job, Progress
-from ..records import PASSAGE, BadRecord, Record
+from ..records import PASSAGE, BadRecord, Record, lone_surrogate
 from ..spool import Spool
 
 if TYPE_CHECKING:
@@ -251,10 +251,17 @@ class Rows:
 
 
 def document_id(record: Record, fields: Mapping[str, object]) -> str:
-    """A document's id: the input's own, else a hash of all that the document is."""
+    """A document's id: the input's own, else a hash of all that the document is.
+
+    Raises:
+        InputError: a value is none that JSON has.
+    """
     if not record.numbered:
         return str(record.id)
-    content = _HASHED.encode(fields).encode()
+    try:
+        content = _HASHED.encode(fields).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _no_json(fields, error) from None
     return base64.urlsafe_b64encode(hashlib.sha256(content).digest()[:18]).decode("ascii")
 
 
@@ -268,8 +275,23 @@ def json_of(fields: Mapping[str, object]) -> str:
         text = _STORED.encode(fields)
         text.encode()  # a lone surrogate in another field than the text
     except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"the document cannot be JSON: {error}") from None
+        raise _no_json(fields, error) from None
     return text
+
+
+def _no_json(fields: Mapping[str, object], error: Exception) -> InputError:
+    """What to raise for a document that cannot be JSON: it names the field."""
+    problem = str(error)
+    for name, value in fields.items():
+        try:
+            _STORED.encode({name: value}).encode()
+        except UnicodeEncodeError as found:
+            problem = f"field {name!r} {lone_surrogate(found)}"
+            break
+        except (TypeError, ValueError, RecursionError) as found:
+            problem = f"field {name!r}: {found}"
+            break
+    return InputError(f"the document cannot be JSON: {problem}")
 
 
 def _plain(value: object) -> object:
