@@ -84,8 +84,8 @@ def encode_on_cluster(
     overwrite: bool,
     runtime: Runtime,
     json_path: Path | None,
-) -> None:
-    """Run it, and say what it did.
+) -> int:
+    """Run it, and say what it did; returns how many rows were left out.
 
     Raises:
         click.UsageError: the places or the format are none for a cluster.
@@ -129,6 +129,7 @@ def encode_on_cluster(
         )
     if not write_json(asdict(report), json_path):
         _say(report, job, time.perf_counter() - started)
+    return report.rejected
 
 
 def _absolute(place: str) -> str:
@@ -147,7 +148,7 @@ def _say(report: ClusterReport, job: ClusterJob, seconds: float) -> None:
     if report.truncated:
         line += f"; {report.truncated:,} texts were cut"
     if report.rejected:
-        line += f"; {report.rejected:,} rows could not be encoded, see {job.output}/_errors"
+        line += f"; {report.rejected:,} rows were left out, see {job.output}/_errors"
     click.echo(line, err=True)
     for worker, rate in report.rates.items():
         click.echo(f"worker {worker}: {rate:,.0f} rows a second", err=True)

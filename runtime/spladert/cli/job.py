@@ -14,6 +14,7 @@ import click
 from ..files import BadRecord, Fields, InputFile, Job, Record, RunOptions, Sink, Summary, encode_records
 from ..files.passages import InPassages
 from ..passages import PassageCutter
+from .group import SOME_LEFT_OUT
 from .options import stderr_console
 from .show import truncation
 
@@ -67,6 +68,12 @@ def run_job(
     how = {"seconds": seconds, "variant": encoder.variant.name, "device": encoder.device}
     cut = {} if passages is None else {"documents": passages.documents, "limited": passages.limited}
     return {**dataclasses.asdict(summary), **cut, **how, "report": list(sink.report)}
+
+
+def end_job(left_out: int, *, skip_errors: bool) -> None:
+    """End the command by exit status 3 where documents were left out that nobody said to skip."""
+    if left_out and not skip_errors:
+        click.get_current_context().exit(SOME_LEFT_OUT)
 
 
 def _in_passages(

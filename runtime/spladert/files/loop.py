@@ -92,6 +92,7 @@ def encode_records(
         resumed,
         None if damage is None else f"line {damage.line}: {damage.error}",
         done.unread_characters / max(done.cut_characters, 1),
+        sink.refused,
     )
 
 

@@ -142,6 +142,8 @@ def test_bad_lines_are_kept_aside(run: Run) -> None:
     assert done.exit_code == 0, done.output
     assert "1 bad lines were skipped, see my/jobs/" in done.stderr
     assert "1 documents were refused by the store, see my/jobs/" in done.stderr
+    Path("refused.jsonl").write_text('{"body": "a", "other": "\\ud800"}\n')
+    assert run("index", "refused.jsonl", "your", "--field", "body").exit_code == 3
     (refused,) = Path("my/jobs").glob("*.refused.jsonl")
     assert "cannot be JSON" in json.loads(refused.read_text())["_refused"]
 

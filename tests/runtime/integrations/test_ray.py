@@ -92,6 +92,23 @@ def test_a_worker_that_is_killed_costs_nothing(cluster: str, corpus: Path, tmp_p
     assert (again.resumed, again.rates) == (report.parts, {})
 
 
+def test_rows_that_are_left_out_end_the_command_by_status_3(
+    cluster: str, corpus: Path, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    command = [sys.executable, "-c", "from spladert.cli import main; main()", "encode", "--engine", "ray"]
+    command += ["--model", str(tiny_bundle), "--input", str(corpus), "--output", str(tmp_path / "out")]
+    for options, status in (((), 3), (("--skip-errors",), 0)):
+        done = subprocess.run(
+            [*command, *options],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "RAY_ADDRESS": cluster},
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        assert "1 rows were left out, see" in done.stderr
+
+
 def test_map_batches(cluster: str, tiny_bundle: Path) -> None:
     dataset = ray.data.from_arrow(pa.table({"id": [1, 2, 3], "body": ["당뇨병", None, "계약서"]}))
     encoded = dataset.map_batches(

@@ -134,6 +134,7 @@ class StoreSink:
 
     Attributes:
         report: what there is to say when the job has ended, a sentence each.
+        refused: documents that the store does not take; counted when the job has ended.
     """
 
     def __init__(self, collection: Collection, where: str, spool: Spool) -> None:
@@ -142,6 +143,7 @@ class StoreSink:
         self._rows = Rows(collection.text_field)
         self._spelling: type | None = None  # int or str, of the ids that look like numbers
         self.report: tuple[str, ...] = ()
+        self.refused = 0
 
     @property
     def checkpoint(self) -> Path:
@@ -210,6 +212,7 @@ class StoreSink:
             StoreError: the store refuses, or does not answer; the same command ends the job.
         """
         report = list(self._collection.finish())
+        self.refused = _lines(self._spool.folder / REFUSED)
         for name, what in ((REFUSED, "documents were refused by the store"), (ERRORS, "bad lines were skipped")):
             count = _lines(self._spool.folder / name)
             if count:
