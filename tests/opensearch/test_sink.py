@@ -138,7 +138,7 @@ def test_another_models_index_is_refused_by_name(
         pytest.raises(InputError, match="different weights and tokenizer and key spelling"),
     ):
         load_documents(other, url, path, tmp_path / "state")
-    with pytest.raises(InputError, match="has keys tokens, and the URL says ids"):
+    with pytest.raises(InputError, match="has keys tokens, and ids is asked"):
         load_documents(encoder, f"{url}?keys=ids", path, tmp_path / "state")
 
 

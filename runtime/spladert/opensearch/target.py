@@ -157,7 +157,7 @@ def open_field(
     wanted = {"kind": (target.kind, meta.kind), "keys": (target.spelling, meta.spelling)}
     for name, (wish, there) in wanted.items():
         if wish is not None and wish != there and there != "numbers":
-            raise InputError(f"{url} has {name} {there}, and the URL says {wish}: leave it out, or make a new index")
+            raise InputError(f"{url} has {name} {there}, and {wish} is asked: leave it out, or make a new index")
     return OpenedField(index, meta, keys)
 
 
