@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'spladert[serve]'")
 
+from benchmarks.suite.opensearch_node import free_port
 from spladert import InputError, SparseEncoder
 from spladert.cli import main
 from spladert.opensearch import document_tokens, index_body, keys_of, query_body
 from spladert.opensearch.connector import KEY, Remote
-from support.opensearch_node import free_port
 from support.server import spawned
 
 AWKWARD = [
@@ -176,7 +176,6 @@ def test_a_sparse_vector_field_beyond_the_threshold(
     [
         (
             "rank_features",
-            {},
             "without index.default_pipeline: {name}-ingest and index.search.default_pipeline: {name}-",
         ),
         ("sparse_vector", "has kind sparse_vector, and rank_features is asked"),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.suite.opensearch_node import Node, client_of
 from spladert import SparseEncoder
 from spladert.errors import InputError, StoreError
 from spladert.opensearch import document_tokens, keys_of
@@ -22,7 +23,6 @@ from spladert.opensearch.client import connect
 from spladert.stores import Connection, parse_store_url
 from support.clock import Clock
 from support.opensearch_load import load_documents, write_documents
-from support.opensearch_node import Node, client_of
 from support.paths import ROOT
 from support.slow_proxy import proxy_to
 
