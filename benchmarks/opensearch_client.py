@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def by_transformers(checkpoint: Path, max_length: int) -> Encode:
     torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     model = AutoModelForMaskedLM.from_pretrained(checkpoint).float().eval()
-    tokens = tokenizer.convert_ids_to_tokens(range(model.config.vocab_size))
+    tokens = tokenizer.convert_ids_to_tokens(list(range(model.config.vocab_size)))
 
     def encode(text: str) -> dict[str, float]:
         inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=max_length)
@@ -96,8 +97,8 @@ def main() -> None:
         times: dict[tuple[str, str], list[tuple[float, float]]] = {}
         for turn in range(given.rounds + 1):  # the first one warms up
             for name, encode in encoders.items():
-                filled = timed(lambda encode=encode: fill(client, encode, documents), len(documents))
-                asked = timed(lambda encode=encode: ask(client, encode, questions), len(questions))
+                filled = timed(partial(fill, client, encode, documents), len(documents))
+                asked = timed(partial(ask, client, encode, questions), len(questions))
                 if turn:
                     times.setdefault(("a document", name), []).append(filled)
                     times.setdefault(("a question", name), []).append(asked)

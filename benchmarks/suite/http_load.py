@@ -95,7 +95,7 @@ class Client:
         self._connection.request(method, path, body, {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
         answer.read()
-        assert answer.status == 200
+        assert answer.status == 200, answer.status
         return time.perf_counter() - started
 
     def close(self) -> None:

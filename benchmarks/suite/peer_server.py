@@ -15,7 +15,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import uvicorn
+from fastapi import FastAPI
+from pydantic import BaseModel
+
 from benchmarks.suite.engine import Inputs
+from benchmarks.suite.onnx_engines import prepare_optimum
 from benchmarks.suite.torch_engines import (
     prepare_sentence_transformers_int8,
     sentence_transformers,
@@ -28,14 +33,14 @@ FASTEMBED_NAME = "prithivida/Splade_PP_en_v1"  # the entry of fastembed's list w
 
 
 def prepare(inputs: Inputs) -> None:
-    """sentence-transformers' int8 graph, and its unquantized one as a folder of fastembed."""
+    """sentence-transformers' int8 graph, and optimum's export as a folder of fastembed: a graph that gives logits."""
     prepare_sentence_transformers_int8(inputs, [])
+    prepare_optimum(inputs, [])
     folder = _fastembed_folder(inputs)
     folder.mkdir(parents=True, exist_ok=True)
-    made = inputs.work / "sentence-transformers"
-    shutil.copyfile(made / "onnx" / "model.onnx", folder / "model.onnx")
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-        shutil.copyfile(made / name, folder / name)
+        shutil.copyfile(inputs.work / "sentence-transformers" / name, folder / name)
+    shutil.copyfile(inputs.work / "optimum" / "model.onnx", folder / "model.onnx")  # last: it says that all are there
 
 
 def _fastembed_folder(inputs: Inputs) -> Path:
@@ -81,14 +86,11 @@ PEERS: dict[str, Callable[[Inputs], Callable[[list[str]], Rows]]] = {
 }
 
 
+class Request(BaseModel):
+    inputs: str | list[str]
+
+
 def serve(embed: Callable[[list[str]], Rows]) -> None:
-    import uvicorn
-    from fastapi import FastAPI
-    from pydantic import BaseModel
-
-    class Request(BaseModel):
-        inputs: str | list[str]
-
     app = FastAPI()
     one_at_a_time = Lock()  # on one core, more at once only wait for each other
 

@@ -61,7 +61,8 @@ def compare_peers(python: str, work: Path, requests: int, seconds: float, each: 
     print("| server | one text, ms | p99 | saturated, texts/s | rounds | memory, MB | wrong |")
     print("|---|---|---|---|---|---|---|")
     with ExitStack() as stack:
-        own = server("", "--threads", "1", "--max-queue", str(queue), core=0)
+        limits = ("--max-queue", str(queue), "--max-client-batch-size", str(min(queue, 128)))
+        own = server("", "--threads", "1", *limits, core=0)
         places = {"spladert serve": stack.enter_context(own)}
         for name in PEERS:
             peer = started([*command, name, *arguments], core=0, folder=ROOT, environment=variables)
