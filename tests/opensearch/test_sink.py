@@ -189,6 +189,22 @@ def test_a_sparse_vector_is_made_of_the_first_documents(
     assert made["settings"]["index"]["number_of_replicas"] == "0"
 
 
+def test_texts_without_entries_are_stored_without_a_vector(
+    client: Any, address: str, index: str, encoder: SparseEncoder, tmp_path: Path
+) -> None:
+    """An empty vector in a sparse_vector field would have the cluster refuse others."""
+    nothing = [{"_id": f"n{n}", "text": text} for n, text in enumerate(("", "😀"))]
+    some = [nothing[0], *documents(10), nothing[1], *documents(20)[10:]]
+    for number, content in enumerate((some, nothing)):
+        url = f"opensearch://{address}/{index}-{number}?kind=sparse_vector"
+        path = write_documents(tmp_path / "docs.jsonl", content)
+        summary, report = load_documents(encoder, url, path, tmp_path / "state", chunk=8)
+        assert (summary.refused, report) == (0, ())
+        there = stored(client, f"{index}-{number}")
+        assert there.keys() == {document["_id"] for document in content}
+        assert [key for key in there if "sparse" not in there[key]] == ["n0", "n1"]
+
+
 def test_a_killed_loader_goes_on(client: Any, address: str, index: str, encoder: SparseEncoder, tmp_path: Path) -> None:
     path = write_documents(tmp_path / "docs.jsonl", documents(1_500))
     url, state = f"opensearch://{address}/{index}", tmp_path / "state"

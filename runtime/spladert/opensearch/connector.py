@@ -141,7 +141,14 @@ def ingest_pipeline(remote: Remote, model_id: str | None = None) -> dict[str, An
         "batch_size": remote.batch_size,
         "field_map": {sent: remote.field},
     }
-    processors = [{"gsub": escape}, {"sparse_encoding": encode}, {"remove": {"field": sent, "ignore_missing": True}}]
+    processors: list[dict[str, Any]] = [
+        {"gsub": escape},
+        {"sparse_encoding": encode},
+        {"remove": {"field": sent, "ignore_missing": True}},
+    ]
+    if remote.kind == "sparse_vector":  # an empty one there would have the cluster refuse other documents
+        empty = f"ctx['{remote.field}'] != null && ctx['{remote.field}'].isEmpty()"
+        processors.append({"remove": {"field": remote.field, "if": empty}})
     return {"description": "documents to sparse vectors", "processors": processors}
 
 
