@@ -2,21 +2,21 @@
 
     python -m benchmarks.opensearch --url http://127.0.0.1:9200 --texts sentences.txt --count 30000
 
-The index `spladert-benchmark` of that node is made and deleted. Recall is the share of the exact top ten.
+The index `spladert-benchmark` of that node is made and deleted. A cell is the share of the exact top ten that is found,
+and the median milliseconds of a search, over a connection that is kept open.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.suite.opensearch_recall import exact_top, fill_vectors, found_top, overlap
-from spladert import SparseEncoder, SparseVectors
+from spladert import SparseEncoder, SparseVector, SparseVectors
 from spladert.opensearch import Ceilings, Keys, index_body, keys_of, query_body
 from spladert.pruning import Pruning, prune
 
@@ -24,15 +24,6 @@ INDEX = "spladert-benchmark"
 THRESHOLD = 1_000
 SEARCHES = [(1.0, 10), (1.2, 20), (1.5, 30), (2.0, 30), (4.0, 60)]
 PRUNINGS = ["max_ratio:0.05", "max_ratio:0.1", "max_ratio:0.2", "top_k:32", "alpha_mass:0.9"]
-
-
-@dataclass(frozen=True)
-class Making:
-    """How a sparse_vector index is made."""
-
-    name: str
-    ceilings: Ceilings | None
-    parameters: dict[str, float]
 
 
 def main() -> None:
@@ -49,54 +40,59 @@ def main() -> None:
     with SparseEncoder.load() as encoder:
         documents = encoder.encode_document(lines[: given.count], show_progress=True)
         queries = encoder.encode_query(lines[-given.questions :])
-        client = OpenSearch(given.url, timeout=600)
-        print("| field | search | recall@10 | ms |\n|---|---|---|---|")
-        for row in rows(client, encoder, documents, queries):
-            print("| " + " | ".join(row) + " |", flush=True)
+        compare(OpenSearch(given.url, timeout=600), encoder, documents, queries)
+
+
+def compare(client: Any, encoder: SparseEncoder, documents: SparseVectors, queries: SparseVectors) -> None:
+    """Print both tables."""
+    exact = exact_top(queries, documents)
+
+    def cell(body: Callable[[SparseVector], dict[str, Any]]) -> str:
+        found, ms = found_top(client, INDEX, queries, body, rounds=2)  # the first one warms up
+        return f"{overlap(found, exact):.3f}, {ms:.1f} ms"
+
+    tokens, ids = keys_of(encoder.bundle), keys_of(encoder.bundle, "ids")
+    print("| rank_features | entries | neural_sparse | bool of rank_feature |\n|---|---|---|---|")
+    for text in (None, *PRUNINGS):
+        kept = documents if text is None else prune(documents, Pruning.parse(text))
+        make(client, index_body(encoder.bundle), kept, tokens)
+        cells = [cell(partial(query_body, keys=tokens, plugin=plugin)) for plugin in (True, False)]
+        share = len(kept.values) / len(documents.values)
+        print(f"| {text or 'whole'} | {share:.0%} | {' | '.join(cells)} |", flush=True)
+    searches = " | ".join(f"top_n {top_n}, heap_factor {heap_factor}" for heap_factor, top_n in SEARCHES)
+    print(f"\n| sparse_vector | made in | {searches} |\n|---|---|{'---|' * len(SEARCHES)}")
+    for name, ceilings, parameters in makings(documents, queries):
+        body = index_body(
+            encoder.bundle,
+            "sparse",
+            "sparse_vector",
+            ceilings=ceilings,
+            parameters={"approximate_threshold": THRESHOLD, **parameters},
+        )
+        seconds = make(client, body, documents, ids)
+        ask = partial(query_body, kind="sparse_vector", keys=ids)
+        cells = [cell(partial(ask, parameters={"heap_factor": factor, "top_n": top_n})) for factor, top_n in SEARCHES]
+        print(f"| {name} | {seconds:.0f} s | {' | '.join(cells)} |", flush=True)
     client.indices.delete(index=INDEX, ignore_unavailable=True)
 
 
-def rows(
-    client: Any, encoder: SparseEncoder, documents: SparseVectors, queries: SparseVectors
-) -> Iterator[tuple[str, str, str, str]]:
-    exact = exact_top(queries, documents)
-    tokens, ids = keys_of(encoder.bundle), keys_of(encoder.bundle, "ids")
-    make(client, index_body(encoder.bundle), documents, tokens)
-    for name, plugin in (("neural_sparse", True), ("bool of rank_feature", False)):
-        found, ms = found_top(client, INDEX, queries, partial(query_body, keys=tokens, plugin=plugin))
-        yield "rank_features", name, f"{overlap(found, exact):.4f}", f"{ms:.1f}"
-    for text in PRUNINGS:
-        kept = prune(documents, Pruning.parse(text))
-        make(client, index_body(encoder.bundle), kept, tokens)
-        found, ms = found_top(client, INDEX, queries, lambda v: query_body(v, keys=tokens))
-        share = len(kept.values) / len(documents.values)
-        yield (
-            f"rank_features, {text}, {share:.0%} of the entries",
-            "neural_sparse",
-            f"{overlap(found, exact):.4f}",
-            (f"{ms:.1f}"),
-        )
+def makings(
+    documents: SparseVectors, queries: SparseVectors
+) -> Iterator[tuple[str, Ceilings | None, dict[str, float]]]:
+    """Ways to make a sparse_vector index: name, ceilings and parameters."""
     measured = Ceilings.measured(documents[:1_024], queries)
-    defaults = {"n_postings": max(160, len(documents) // 2_000), "summary_prune_ratio": 0.4}
-    for making in (
-        Making("OpenSearch's own parameters, ceilings 3 and 16", Ceilings(3, 16), defaults),
-        Making("its own parameters, measured ceilings", measured, defaults),
-        Making("n_postings 4000", measured, {"summary_prune_ratio": 0.4}),
-        Making("as index_body chooses (n_postings 4000, summary_prune_ratio 0.7)", measured, {}),
-    ):
-        parameters = {"approximate_threshold": THRESHOLD, **making.parameters}
-        body = index_body(encoder.bundle, "sparse", "sparse_vector", ceilings=making.ceilings, parameters=parameters)
-        seconds = make(client, body, documents, ids)
-        for heap_factor, top_n in SEARCHES:
-            method = {"heap_factor": heap_factor, "top_n": top_n}
-            found, ms = found_top(
-                client,
-                INDEX,
-                queries,
-                partial(query_body, field="sparse", kind="sparse_vector", keys=ids, parameters=method),
-            )
-            name = f"sparse_vector, {making.name}, made in {seconds:.0f} s"
-            yield name, f"heap_factor {heap_factor}, top_n {top_n}", f"{overlap(found, exact):.4f}", f"{ms:.1f}"
+    theirs = max(160, len(documents) // 2_000)  # OpenSearch's own n_postings
+    yield (
+        f"ceilings 3 and 16, 0.4, n_postings {theirs} (OpenSearch's)",
+        Ceilings(3, 16),
+        {
+            "n_postings": theirs,
+            "summary_prune_ratio": 0.4,
+        },
+    )
+    yield f"measured ceilings, 0.4, n_postings {theirs}", measured, {"n_postings": theirs, "summary_prune_ratio": 0.4}
+    yield "measured ceilings, 0.4, n_postings 4,000", measured, {"summary_prune_ratio": 0.4}
+    yield "measured ceilings, 0.7, n_postings 4,000 (index_body's)", measured, {}
 
 
 def make(client: Any, body: dict[str, Any], documents: SparseVectors, keys: Keys) -> float:

@@ -33,16 +33,21 @@ def exact_top(queries: SparseVectors, documents: SparseVectors, depth: int = 10)
 
 
 def found_top(
-    client: Any, index: str, queries: SparseVectors, body: Callable[[SparseVector], Mapping[str, Any]]
+    client: Any,
+    index: str,
+    queries: SparseVectors,
+    body: Callable[[SparseVector], Mapping[str, Any]],
+    rounds: int = 1,
 ) -> tuple[list[list[int]], float]:
-    """The documents that the index finds for each query, and the median milliseconds of a search."""
-    found, times = [], []
-    for query in queries:
-        asked = {**body(query), "_source": False}
-        started = time.perf_counter()
-        hits = client.search(index=index, body=asked)["hits"]["hits"]
-        times.append(time.perf_counter() - started)
-        found.append([int(hit["_id"]) for hit in hits])
+    """The documents that the index finds for each query, and the median milliseconds of a search in the last round."""
+    for _ in range(rounds):
+        found, times = [], []
+        for query in queries:
+            asked = {**body(query), "_source": False}
+            started = time.perf_counter()
+            hits = client.search(index=index, body=asked)["hits"]["hits"]
+            times.append(time.perf_counter() - started)
+            found.append([int(hit["_id"]) for hit in hits])
     return found, 1000 * float(np.median(times))
 
 

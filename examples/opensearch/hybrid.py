@@ -9,7 +9,7 @@ import sys
 
 from spladert import SparseEncoder
 from spladert.opensearch import hybrid_body, keys_of, query_clause
-from spladert.opensearch.client import connect
+from spladert.opensearch.client import connect, explained
 from spladert.stores import Connection, parse_store_url
 
 url, question = parse_store_url(sys.argv[1]), sys.argv[2]
@@ -20,5 +20,6 @@ with SparseEncoder.load() as encoder:
 # A dense query of your own goes behind `sparse`: {"knn": {"dense": {"vector": [...], "k": 10}}}
 for blend, weights in (("normalization", [0.3, 0.7]), ("rrf", None)):
     body = hybrid_body(question, sparse, blend=blend, weights=weights, top=3)
-    hits = client.search(index=url.name, body=body)["hits"]["hits"]
+    with explained(url):
+        hits = client.search(index=url.name, body=body)["hits"]["hits"]
     print(blend, [(hit["_id"], round(hit["_score"], 3)) for hit in hits])

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from spladert import ExportError, SparseEncoder
 from spladert.bundle import Manifest, open_bundle
+from spladert.cli.group import SOME_LEFT_OUT
 from spladert.cli.options import json_option, stderr_console, variant_option, write_json
 from spladert.cli.terminal import stdout_console
 
@@ -25,7 +26,6 @@ from .variants import NAMES
 
 INPUT = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-SOME_REFUSED = 3  # exit status of an export that left variants out
 
 
 @click.command("export")
@@ -82,7 +82,7 @@ def export_command(ctx: click.Context, /, source: str, out: Path, json_path: Pat
     if not write_json({**asdict(report), "path": str(out)}, json_path):
         _print_summary(report, open_bundle(out).manifest)
     if report.refused:
-        ctx.exit(SOME_REFUSED)
+        ctx.exit(SOME_LEFT_OUT)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from benchmarks.suite.opensearch_node import Node, client_of, running_node
 from spladert import SparseEncoder
-from support.opensearch_node import Node, client_of, running_node
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 pytest.importorskip("fastapi", reason="needs the serve extra: pip install 'spladert[serve]'")
 
+from benchmarks.suite.opensearch_node import free_port
 from spladert import InputError, SparseEncoder
 from spladert.cli import main
 from spladert.opensearch import document_tokens, index_body, keys_of, query_body
 from spladert.opensearch.connector import KEY, Remote
-from support.opensearch_node import free_port
 from support.server import spawned
 
 AWKWARD = [
@@ -129,6 +129,81 @@ def test_a_cluster_encodes_by_itself_as_the_client_does(
             assert dict(got).keys() - dict(expected_hits).keys() <= ties(got)
     rate, own_rate = len(texts) / by_cluster, len(texts) / by_client
     print(f"{len(texts)} documents: {rate:.0f}/s encoded by the cluster, {own_rate:.0f}/s by the client")
+
+
+def test_a_sparse_vector_field_beyond_the_threshold(
+    client: Any, address: str, bundle: str, encoder: SparseEncoder, texts: list[str], shared: Path, tmp_path: Path
+) -> None:
+    """The cluster's own encoding and the client's, in one index, which is there before: its parameters stay."""
+    name, port = f"remote-{uuid4().hex[:8]}", free_port()
+    pipelines = {"default_pipeline": f"{name}-ingest", "search.default_pipeline": f"{name}-search"}
+    parameters = {"approximate_threshold": 100}
+    body = index_body(encoder.bundle, "sparse", "sparse_vector", settings=pipelines, parameters=parameters)
+    client.indices.create(index=name, body=body)
+    try:
+        out = package(
+            *(bundle, "--target", "opensearch-connector", "--output", str(tmp_path / "bodies"), "--name", name),
+            *("--server", f"http://127.0.0.1:{port}", "--register", f"opensearch://{address}/{name}"),
+            *("--kind", "sparse_vector"),
+        )
+        assert "created search pipeline" in out
+        assert "created index" not in out
+        made = json.loads((tmp_path / "bodies" / "index.json").read_text(encoding="utf-8"))
+        there = client.indices.get_mapping(index=name)[name]["mappings"]
+        del there["properties"]["sparse"]["method"]["parameters"]["approximate_threshold"]
+        assert made["mappings"]["properties"] == there["properties"]
+        keys = keys_of(encoder.bundle, "ids")
+        documents = ["😀", *texts[:500], "😀"]  # whose vectors have no entries
+        with server_on(port):
+            done = bulk(client, name, documents)
+            assert not done["errors"], [item for item in done["items"] if item["index"].get("error")][:2]
+            client.indices.forcemerge(index=name, max_num_segments=1)
+            for i, vector in enumerate(encoder.encode_document(documents)):
+                stored = client.get(index=name, id=str(i))["_source"]
+                sparse = {"sparse": document_tokens(vector, keys)} if len(vector.indices) else {}
+                assert stored == {"text": documents[i], **sparse}
+            questions = (shared / "data" / "queries_short.txt").read_text(encoding="utf-8").splitlines()[:50]
+            for question in [*questions, *AWKWARD]:
+                ours = query_body(encoder.encode_query(question), kind="sparse_vector", keys=keys)
+                method = {"method_parameters": {"top_n": 30, "heap_factor": 1.5}}
+                theirs = {"query": {"neural_sparse": {"sparse": {"query_text": question, **method}}}}
+                got = ranking(client.search(index=name, body=theirs))
+                assert got == ranking(client.search(index=name, body=ours))
+    finally:
+        client.indices.delete(index=name, ignore_unavailable=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (
+            "rank_features",
+            "without index.default_pipeline: {name}-ingest and index.search.default_pipeline: {name}-",
+        ),
+        ("sparse_vector", "has kind sparse_vector, and rank_features is asked"),
+    ],
+)
+def test_an_index_that_does_not_fit_is_left_alone(
+    client: Any,
+    address: str,
+    index: str,
+    bundle: str,
+    encoder: SparseEncoder,
+    tmp_path: Path,
+    kind: Any,
+    message: str,
+) -> None:
+    from opensearchpy.exceptions import NotFoundError
+
+    client.indices.create(index=index, body=index_body(encoder.bundle, "sparse", kind))
+    base = ["package", bundle, "--target", "opensearch-connector", "--output", str(tmp_path / "a"), "--name", index]
+    asked = ["--server", "http://127.0.0.1:8310", "--register", f"opensearch://{address}/{index}"]
+    result = CliRunner().invoke(main, [*base, *asked])
+    assert result.exit_code == 1
+    assert message.format(name=index) in result.output
+    assert "created" not in result.output
+    with pytest.raises(NotFoundError):
+        client.ingest.get_pipeline(id=f"{index}-ingest")
 
 
 def test_what_fails_while_the_server_is_away_is_reported(

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from opensearchpy.exceptions import TransportError
 
+from benchmarks.suite.opensearch_node import client_of, running_node
 from spladert import SparseEncoder
 from spladert.bundle import open_bundle
 from spladert.cli import main
@@ -25,7 +26,6 @@ from spladert.errors import SpladertError
 from spladert.opensearch import document_tokens, index_body, keys_of, query_body
 from spladert.opensearch.ml import ask_model, deploy_model, ingest_pipeline, register_model
 from spladert.opensearch.ml_package import CLOSE, distance
-from support.opensearch_node import client_of, running_node
 
 pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 import onnx

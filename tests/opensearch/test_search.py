@@ -38,6 +38,18 @@ def load(url: str, folder: Path, *arguments: str) -> Result:
     return done
 
 
+def test_documents_that_are_refused_end_the_command_by_status_3(address: str, index: str, tmp_path: Path) -> None:
+    path = write_documents(tmp_path / "docs.jsonl", [*DOCUMENTS, {"_id": "bad", "text": "법", "year": "last"}])
+    command = ["encode", "--input", str(path), "--output", f"opensearch://{address}/{index}", *QUICK]
+    command += ["--state", str(tmp_path / "state"), "--json", str(tmp_path / "report.json")]
+    for options, status in (((), 3), (("--skip-errors",), 0)):
+        done = run(*command, *options)
+        assert done.exit_code == status, done.output
+        assert "5 texts" in done.stderr
+        assert f"1 document was refused by the store, see {tmp_path / 'state'}" in done.stderr
+        assert json.loads((tmp_path / "report.json").read_text())["refused"] == 1
+
+
 @pytest.mark.parametrize("kind", ["rank_features", "sparse_vector"])
 def test_a_question_finds_its_document_and_says_why(
     address: str, index: str, encoder: SparseEncoder, tmp_path: Path, kind: str

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.suite.opensearch_node import Node, client_of
 from spladert import SparseEncoder
 from spladert.errors import InputError, StoreError
 from spladert.opensearch import document_tokens, keys_of
@@ -22,7 +23,6 @@ from spladert.opensearch.client import connect
 from spladert.stores import Connection, parse_store_url
 from support.clock import Clock
 from support.opensearch_load import load_documents, write_documents
-from support.opensearch_node import Node, client_of
 from support.paths import ROOT
 from support.slow_proxy import proxy_to
 
@@ -123,7 +123,7 @@ def test_bad_lines_are_kept_aside(
         stream.write("{no json\n")
     summary, (sentence,) = load_documents(encoder, f"opensearch://{address}/{index}", path, tmp_path / "state")
     assert (summary.texts, summary.errors) == (5, 1)
-    assert "1 bad lines were skipped" in sentence
+    assert "1 bad line was skipped" in sentence
     assert list((tmp_path / "state").glob("*.errors.jsonl"))
 
 
@@ -138,7 +138,7 @@ def test_another_models_index_is_refused_by_name(
         pytest.raises(InputError, match="different weights and tokenizer and key spelling"),
     ):
         load_documents(other, url, path, tmp_path / "state")
-    with pytest.raises(InputError, match="has keys tokens, and the URL says ids"):
+    with pytest.raises(InputError, match="has keys tokens, and ids is asked"):
         load_documents(encoder, f"{url}?keys=ids", path, tmp_path / "state")
 
 
@@ -187,6 +187,22 @@ def test_a_sparse_vector_is_made_of_the_first_documents(
     assert heaviest <= parameters["quantization_ceiling_ingest"] < heaviest + 0.1
     assert parameters["approximate_threshold"] == 500
     assert made["settings"]["index"]["number_of_replicas"] == "0"
+
+
+def test_texts_without_entries_are_stored_without_a_vector(
+    client: Any, address: str, index: str, encoder: SparseEncoder, tmp_path: Path
+) -> None:
+    """An empty vector in a sparse_vector field would have the cluster refuse others."""
+    nothing = [{"_id": f"n{n}", "text": text} for n, text in enumerate(("", "😀"))]
+    some = [nothing[0], *documents(10), nothing[1], *documents(20)[10:]]
+    for number, content in enumerate((some, nothing)):
+        url = f"opensearch://{address}/{index}-{number}?kind=sparse_vector"
+        path = write_documents(tmp_path / "docs.jsonl", content)
+        summary, report = load_documents(encoder, url, path, tmp_path / "state", chunk=8)
+        assert (summary.refused, report) == (0, ())
+        there = stored(client, f"{index}-{number}")
+        assert there.keys() == {document["_id"] for document in content}
+        assert [key for key in there if "sparse" not in there[key]] == ["n0", "n1"]
 
 
 def test_a_killed_loader_goes_on(client: Any, address: str, index: str, encoder: SparseEncoder, tmp_path: Path) -> None:

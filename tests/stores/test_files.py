@@ -115,6 +115,9 @@ def test_what_json_cannot_hold_goes_to_the_side_file(tmp_path: Path, name: str) 
     streamed = encode(path, "-", "--skip-errors", "--format", "vespa")
     assert len(streamed.stdout.splitlines()) == 1
     assert streamed.stderr.count("skipped line") == 3
+    readable = write(tmp_path / "readable.jsonl", bad[0], DOCUMENTS[0])
+    for output, form in ((str(tmp_path / f"b.{name}"), ()), ("-", ("--format", "vespa"))):
+        encode(readable, output, *form, status=3)
 
 
 def test_a_folder_of_bulk_requests_keeps_pairs_together(tmp_path: Path) -> None:

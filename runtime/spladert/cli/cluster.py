@@ -14,6 +14,7 @@ import click
 
 from ..cluster import ClusterJob, ClusterReport, Places
 from ..cluster.parts import PART_BYTES
+from ..counting import counted, counted_were
 from ..files import Encoding, Fields
 from ..passages import Passages
 from ..stores import Connection, is_store_url, parse_store_url
@@ -86,8 +87,8 @@ def encode_on_cluster(
     overwrite: bool,
     runtime: Runtime,
     json_path: Path | None,
-) -> None:
-    """Run it, and say what it did.
+) -> int:
+    """Run it, and say what it did; returns how many rows were left out.
 
     Raises:
         click.UsageError: the places or the format are none for a cluster.
@@ -134,6 +135,7 @@ def encode_on_cluster(
         )
     if not write_json(asdict(report), json_path):
         _say(report, job, time.perf_counter() - started)
+    return report.rejected
 
 
 def _absolute(place: str) -> str:
@@ -145,17 +147,17 @@ def _bundle(model: str) -> str:
 
 
 def _say(report: ClusterReport, job: ClusterJob, seconds: float) -> None:
-    tokens = f", {report.tokens:,} tokens" if report.tokens else ""
-    what = "rows" if job.passages is None or job.places.store is not None else "passages"
-    line = f"{report.rows:,} {what}{tokens}, {report.parts:,} parts, {seconds:.1f} s"
+    tokens = f", {counted(report.tokens, 'token')}" if report.tokens else ""
+    what = "row" if job.passages is None or job.places.store is not None else "passage"
+    line = f"{counted(report.rows, what)}{tokens}, {counted(report.parts, 'part')}, {seconds:.1f} s"
     if report.resumed == report.parts:
         line += "; it was whole already, and nothing was done"
     elif report.resumed:
-        line += f"; {report.resumed:,} parts were done by an interrupted run"
+        line += f"; {counted_were(report.resumed, 'part')} done by an interrupted run"
     if report.truncated:
-        line += f"; {report.truncated:,} texts were cut"
+        line += f"; {counted_were(report.truncated, 'text')} cut"
     if report.rejected:
-        line += f"; {report.rejected:,} rows could not be encoded, see {job.output}/_errors"
+        line += f"; {counted_were(report.rejected, 'row')} left out, see {job.output}/_errors"
     click.echo(line, err=True)
     for worker, rate in report.rates.items():
         click.echo(f"worker {worker}: {rate:,.0f} rows a second", err=True)

@@ -17,7 +17,7 @@ from ..stores import Connection, Load, is_store_url
 from .cluster import ClusterOptions, cluster_options, encode_on_cluster
 from .encoding import encoding_options
 from .input import input_name, input_options, open_records, passage_options
-from .job import run_job
+from .job import end_job, run_job
 from .options import Runtime, connection_options, json_option, runtime_options, write_json
 from .output import file_output, store_output
 from .show import show_vectors
@@ -57,7 +57,7 @@ EPILOG = f"Inputs: {INPUTS}; each but parquet also compressed, .gz or .zst.\n\nO
 @click.option("--tokens", is_flag=True, help='Write tokens, not ids; in JSONL as {"id", "vector": {token: weight}}.')
 @passage_options
 @encoding_options
-@click.option("--skip-errors", is_flag=True, help="Write bad lines to WHERE.errors.jsonl and go on.")
+@click.option("--skip-errors", is_flag=True, help="Go on after bad lines, which are kept aside.")
 @click.option("--alias", metavar="NAME", help="Store: build a new index, and point NAME at it when it is whole.")
 @click.option(
     "--state",
@@ -98,6 +98,10 @@ def encode_command(
     parquet and npz this takes twice the output's disk space); after a stop of any kind, the same command goes on from
     there and ends in the same bytes.
 
+    What cannot be taken is kept aside in a file that the report names. A bad line ends the run all the same, unless
+    --skip-errors is given; a document that the output does not take does not, but without --skip-errors the exit status
+    is 3 then.
+
     With --tokens, the keys fit OpenSearch's rank_features, but for tokens with a dot, which it does not take.
     """
     if bool(texts) == (input_path is not None):
@@ -105,7 +109,7 @@ def encode_command(
     if cluster is not None:
         if input_path is None or tokens or alias is not None:
             raise click.UsageError("--engine ray takes --input, and neither --tokens nor --alias")
-        encode_on_cluster(
+        left_out = encode_on_cluster(
             cluster,
             model,
             input_path,
@@ -121,6 +125,7 @@ def encode_command(
             runtime=runtime,
             json_path=json_path,
         )
+        end_job(left_out, skip_errors=skip_errors)
         return
     if str(json_path) == output == "-":
         raise click.UsageError("the vectors and --json - both go to standard output: name a file for one of them")
@@ -148,3 +153,4 @@ def encode_command(
         options = RunOptions(runtime.batch_size, skip_errors, patience=PATIENCE if live else None)
         facts = run_job(encoder, records, source, sink, job, options, fields=fields, skipped=place.skipped)
     write_json(facts, json_path)
+    end_job(facts["refused"], skip_errors=skip_errors)

@@ -1,7 +1,8 @@
 """A click group that imports its commands late and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 an error, 2 wrong usage, 3 an export that left variants out, 130 interrupted, 141 the reader of
-the output went away.
+Exit codes: 0 done, 1 an error, 2 wrong usage, 3 done but for what was left out (an export's variants that lose too
+much, documents that could not be taken where nobody said --skip-errors), 130 interrupted, 141 the reader of the output
+went away.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..errors import DependencyError, SpladertError
 from ..version import __version__
 from .terminal import drop_output, prepare_output
 
+SOME_LEFT_OUT = 3
 INTERRUPTED = 130  # 128 + SIGINT
 CLOSED_PIPE = 141  # 128 + SIGPIPE
 

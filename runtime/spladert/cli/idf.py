@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ..bundle import open_bundle
+from ..counting import counted
 from ..errors import InputError
 from ..files import BadRecord, Fields, format_of, open_input, read_records
 from ..files.readers import INPUT_FORMATS
@@ -61,4 +62,4 @@ def idf_command(
     with_query_table(opened, weights, out)
     facts = {"path": str(out), "documents": documents}
     if not write_json(facts, json_path):
-        click.echo(f"{documents:,} documents; {out} looks its queries up", err=True)
+        click.echo(f"{counted(documents, 'document')}; {out} looks its queries up", err=True)

@@ -11,7 +11,7 @@ from ..files import Encoding, Fields, Job, RunOptions
 from ..passages import Passages
 from .encoding import encoding_options
 from .input import input_name, input_options, open_records, passage_options
-from .job import run_job
+from .job import end_job, run_job
 from .options import Runtime, json_option, runtime_options, write_json
 
 
@@ -24,7 +24,7 @@ from .options import Runtime, json_option, runtime_options, write_json
 @input_options
 @passage_options
 @encoding_options
-@click.option("--skip-errors", is_flag=True, help="Keep bad lines in a file in FOLDER/jobs and go on.")
+@click.option("--skip-errors", is_flag=True, help="Go on after bad lines, which are kept in FOLDER/jobs.")
 @json_option
 @runtime_options
 def index_command(
@@ -42,7 +42,8 @@ def index_command(
     """Index the documents of INPUT, a file as `encode --input` takes it, in FOLDER, for `spladert search`.
 
     A FOLDER that is not there is made; one that is there gets the documents in addition, in the place of those with the
-    same ids. After a stop of any kind it is whole, and the same command goes on where it stopped.
+    same ids. After a stop of any kind it is whole, and the same command goes on where it stopped. A document that the
+    index does not take is kept in FOLDER/jobs, and without --skip-errors the exit status is 3 then.
     """
     from ..index import indexed_by, open_index_sink
 
@@ -59,3 +60,4 @@ def index_command(
         options = RunOptions(runtime.batch_size, skip_errors)
         facts = run_job(encoder, records, file, sink, job, options, fields=fields, skipped=None)
     write_json(facts, json_path)
+    end_job(facts["refused"], skip_errors=skip_errors)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..counting import counted
 from ..files import BadRecord, Fields, InputFile, Job, Record, RunOptions, Sink, Summary, encode_records
 from ..files.passages import InPassages
 from ..passages import PassageCutter
+from .group import SOME_LEFT_OUT
 from .options import stderr_console
 from .show import truncation
 
@@ -69,6 +71,12 @@ def run_job(
     return {**dataclasses.asdict(summary), **cut, **how, "report": list(sink.report)}
 
 
+def end_job(left_out: int, *, skip_errors: bool) -> None:
+    """End the command by exit status 3 where documents were left out that nobody said to skip."""
+    if left_out and not skip_errors:
+        click.get_current_context().exit(SOME_LEFT_OUT)
+
+
 def _in_passages(
     encoder: SparseEncoder, records: Iterable[Record | BadRecord], job: Job, fields: Fields
 ) -> InPassages | None:
@@ -82,20 +90,20 @@ def _report(
     summary: Summary, passages: InPassages | None, seconds: float, encoder: SparseEncoder, skipped: Path | str | None
 ) -> None:
     done_now = summary.texts + summary.errors - summary.resumed
-    line = f"{summary.texts:,} texts"
+    line = counted(summary.texts, "text")
     if passages is not None:
-        line = f"{summary.texts:,} passages of {passages.documents:,} documents"
+        line = f"{counted(summary.texts, 'passage')} of {counted(passages.documents, 'document')}"
         if passages.limited:
             line += f", {passages.limited:,} of them read only as far as --max-passages"
     if summary.resumed:
-        line += f", {done_now:,} lines of them now and {summary.resumed:,} by an interrupted run"
+        line += f", {counted(done_now, 'line')} of them now and {summary.resumed:,} by an interrupted run"
     line += (
         f", {seconds:.1f} s ({done_now / max(seconds, 1e-9):,.0f} a second, {encoder.variant.name} on {encoder.device})"
     )
     if summary.truncated:
         line += f"; {truncation(summary.truncated, encoder, summary.unread)}"
     if summary.errors and skipped is not None:
-        line += f"; {summary.errors:,} bad lines skipped, see {skipped}"
+        line += f"; {counted(summary.errors, 'bad line')} skipped, see {skipped}"
     if summary.damage is not None:
         line += f"; the input is not whole, {summary.damage}"
     click.echo(line, err=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from ..counting import counted, counted_were
 from ..encoder import SparseEncoder
 from ..files import Encoding
 from .terminal import stdout_console
@@ -31,7 +32,7 @@ def show_vectors(encoder: SparseEncoder, texts: Sequence[str], encoding: Encodin
             table.add_row(f"{weight:7.4f}", Text(bar, style="cyan"), Text(token))
         if position:
             console.print()
-        console.print(Text(text, style="bold"), Text(f"{len(vector)} dimensions", style="dim"))
+        console.print(Text(text, style="bold"), Text(counted(len(vector), "dimension"), style="dim"))
         console.print(table)
         if len(vector) > len(shown):
             console.print(Text(f"        and {len(vector) - len(shown)} lighter ones", style="dim"))
@@ -41,5 +42,5 @@ def show_vectors(encoder: SparseEncoder, texts: Sequence[str], encoding: Encodin
 
 def truncation(count: int, encoder: SparseEncoder, unread: float | None = None) -> str:
     """How many texts were cut, in words, and the share of them that was not read."""
-    line = f"{count:,} texts were longer than {encoder.manifest.max_length} tokens and were cut"
-    return line if unread is None else f"{line}: about {unread:.0%} of them was not read (--passages reads all)"
+    line = f"{counted_were(count, 'text')} longer than {encoder.manifest.max_length} tokens and cut"
+    return line if unread is None else f"{line}: about {unread:.0%} was not read (--passages reads all)"

@@ -142,6 +142,7 @@ class Summary:
         resumed: records that an interrupted run had done.
         damage: where and why the input ended before its end; None where it was whole.
         unread: the share of the characters of cut texts that was not read, 0 to 1, measured on some of each chunk.
+        refused: those of the texts that the output does not take, which are kept aside.
     """
 
     texts: int
@@ -150,6 +151,7 @@ class Summary:
     resumed: int
     damage: str | None = None
     unread: float = 0.0
+    refused: int = 0
 
 
 class Digest:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import islice
 
+from ..counting import counted_were
 from ..encoder import SparseEncoder
 from ..errors import InputError
 from ..vectors import SparseVectors
@@ -92,6 +93,7 @@ def encode_records(
         resumed,
         None if damage is None else f"line {damage.line}: {damage.error}",
         done.unread_characters / max(done.cut_characters, 1),
+        sink.refused,
     )
 
 
@@ -123,7 +125,7 @@ def _bad_record_error(record: BadRecord, before: int, sink: Sink) -> InputError:
     where = f"line {record.line}: {record.error}"
     if not record.last:
         return InputError(f"{where} (--skip-errors goes on after such lines)")
-    kept = f"; the {before:,} records before it are "
+    kept = f"; before it, {counted_were(before, 'record')} "
     if sink.checkpoint is None:
         return InputError(f"{where}{kept}written")
     return InputError(

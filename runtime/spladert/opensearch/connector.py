@@ -16,13 +16,14 @@ from urllib.parse import urlsplit
 
 from ..bundle import Bundle
 from ..errors import InputError, StoreError
-from ..stores import Connection, parse_store_url
+from ..stores import Connection, StoreUrl, parse_store_url
 from ..tokenizer import Side
 from .client import connect, explained
 from .index import Kind, index_body
 from .keys import Spelling, keys_of
 from .ml import post
 from .renumber import NUMBERS, needs_numbers
+from .target import Target, open_field
 
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
@@ -140,7 +141,14 @@ def ingest_pipeline(remote: Remote, model_id: str | None = None) -> dict[str, An
         "batch_size": remote.batch_size,
         "field_map": {sent: remote.field},
     }
-    processors = [{"gsub": escape}, {"sparse_encoding": encode}, {"remove": {"field": sent, "ignore_missing": True}}]
+    processors: list[dict[str, Any]] = [
+        {"gsub": escape},
+        {"sparse_encoding": encode},
+        {"remove": {"field": sent, "ignore_missing": True}},
+    ]
+    if remote.kind == "sparse_vector":  # an empty one there would have the cluster refuse other documents
+        empty = f"ctx['{remote.field}'] != null && ctx['{remote.field}'].isEmpty()"
+        processors.append({"remove": {"field": remote.field, "if": empty}})
     return {"description": "documents to sparse vectors", "processors": processors}
 
 
@@ -162,15 +170,19 @@ def remote_index(bundle: Bundle, remote: Remote) -> dict[str, Any]:
             f"this vocabulary has {size:,} ids, of which a sparse_vector field survives {NUMBERS:,} up to OpenSearch "
             "3.8, and a cluster that encodes by itself cannot number them anew: take --kind rank_features"
         )
-    pipelines = {"default_pipeline": f"{remote.name}-ingest", "search.default_pipeline": f"{remote.name}-search"}
     return index_body(
         bundle,
         remote.field,
         remote.kind,
         keys=keys_of(bundle, remote.spelling),
         text_field=remote.text_field,
-        settings=pipelines,
+        settings=_pipelines(remote),
     )
+
+
+def _pipelines(remote: Remote) -> dict[str, str]:
+    """The settings by which an index uses both pipelines."""
+    return {"default_pipeline": f"{remote.name}-ingest", "search.default_pipeline": f"{remote.name}-search"}
 
 
 def write_bodies(folder: Path, remote: Remote, index: Mapping[str, Any]) -> list[Path]:
@@ -201,6 +213,7 @@ def write_bodies(folder: Path, remote: Remote, index: Mapping[str, Any]) -> list
 
 def register_remote(
     url: str,
+    bundle: Bundle,
     remote: Remote,
     index: Mapping[str, Any],
     api_key: str | None = None,
@@ -208,11 +221,12 @@ def register_remote(
 ) -> dict[str, str]:
     """Create connectors, models, pipelines and the index in a cluster.
 
-    Pipelines of the same name are replaced, and so are in use by their indexes at once; an index that is there stays as
-    it is.
+    Pipelines of the same name are replaced, and so are in use by their indexes at once; an index that is there and fits
+    stays as it is.
 
     Args:
         url: of the cluster and the index, opensearch://HOST:PORT/INDEX.
+        bundle: that the server has.
         remote: what to create.
         index: of `remote_index`.
         api_key: of the server, which OpenSearch keeps encrypted.
@@ -222,7 +236,7 @@ def register_remote(
         Names and ids of what was created.
 
     Raises:
-        InputError: the URL cannot be taken.
+        InputError: the URL cannot be taken, or an index is there that does not fit; nothing is created then.
         StoreError: the cluster cannot be reached or refuses; where it does not trust the server's address, its
             setting `plugins.ml_commons.trusted_connector_endpoints_regex` has to name it.
     """
@@ -230,6 +244,7 @@ def register_remote(
     client = connect(place, connection or Connection())
     created: dict[str, str] = {}
     with explained(place):
+        there = _index_is_there(client, place, bundle, remote)
         for side in SIDES:
             connector = connector_body(remote, side, api_key or "none")
             answer = post(client, "/_plugins/_ml/connectors/_create", connector)
@@ -243,10 +258,27 @@ def register_remote(
             "PUT", f"/_search/pipeline/{remote.name}-search", body=search_pipeline(remote, created["query_model"])
         )
         created |= {"ingest_pipeline": f"{remote.name}-ingest", "search_pipeline": f"{remote.name}-search"}
-        if not client.indices.exists(index=place.name):
+        if not there:
             client.indices.create(index=place.name, body=index)
             created["index"] = place.name
     return created
+
+
+def _index_is_there(client: OpenSearch, place: StoreUrl, bundle: Bundle, remote: Remote) -> bool:
+    """
+    Raises:
+        InputError: it is there, and is another model's or of another kind, or does not use the pipelines.
+    """
+    target = Target(field=remote.field, kind=remote.kind, spelling=remote.spelling, text_field=remote.text_field)
+    if open_field(client, place, target, bundle) is None:
+        return False
+    (answer,) = client.indices.get_settings(index=place.name, params={"flat_settings": "true"}).values()
+    wanted = _pipelines(remote)
+    if missing := [
+        f"index.{name}: {use}" for name, use in wanted.items() if answer["settings"].get(f"index.{name}") != use
+    ]:
+        raise InputError(f"{place} is there, without {' and '.join(missing)}: set this there, or name a new index")
+    return True
 
 
 def _wait_for(client: OpenSearch, model: str) -> None:
@@ -276,6 +308,6 @@ def package_connector(
     index = remote_index(bundle, remote)
     lines = [str(path) for path in write_bodies(folder, remote, index)]
     if register is not None:
-        created = register_remote(register, remote, index, api_key, connection)
+        created = register_remote(register, bundle, remote, index, api_key, connection)
         lines += [f"created {what.replace('_', ' ')} {name}" for what, name in created.items()]
     return lines

@@ -63,7 +63,7 @@ class Target:
             spelling=options.get("keys"),
             text_field=field_name(options.get("text", "text")),
             analyzer=options.get("analyzer"),
-            settings={name: int(_number(options, name)) for name in SETTINGS if name in options},
+            settings={name: _whole_number(options, name) for name in SETTINGS if name in options},
             parameters={name: _plain(_number(options, name)) for name in PARAMETERS if name in options},
         )
 
@@ -76,6 +76,13 @@ def _number(options: Mapping[str, str], name: str) -> float:
     if not 0 <= number < 1e9:
         raise InputError(f"the URL's {name} is {options[name]}; give a number of 0 to 1e9")
     return number
+
+
+def _whole_number(options: Mapping[str, str], name: str) -> int:
+    number = _number(options, name)
+    if not number.is_integer():
+        raise InputError(f"the URL's {name} is {options[name]}; give a whole number")
+    return int(number)
 
 
 def _plain(number: float) -> float:
@@ -157,7 +164,7 @@ def open_field(
     wanted = {"kind": (target.kind, meta.kind), "keys": (target.spelling, meta.spelling)}
     for name, (wish, there) in wanted.items():
         if wish is not None and wish != there and there != "numbers":
-            raise InputError(f"{url} has {name} {there}, and the URL says {wish}: leave it out, or make a new index")
+            raise InputError(f"{url} has {name} {there}, and {wish} is asked: leave it out, or make a new index")
     return OpenedField(index, meta, keys)
 
 
@@ -206,7 +213,9 @@ def make_index(
     from opensearchpy.exceptions import RequestError
 
     kind = target.kind or "rank_features"
-    ceilings = Ceilings.measured(sample) if kind == "sparse_vector" and sample is not None else None
+    ceilings = None
+    if kind == "sparse_vector" and sample is not None and len(sample.values):
+        ceilings = Ceilings.measured(sample)
     if kind == "sparse_vector" and needs_numbers(bundle.manifest.vocabulary_size) and sample is not None:
         keys = settle_numbers(client, url.name, sample)
     else:

@@ -97,11 +97,11 @@ def test_a_cut_gz_keeps_what_is_before_the_cut(run: Run, tmp_path: Path) -> None
     assert result.exit_code == 1
     assert [line["id"] for line in json_lines(result.stdout)] == list(range(1, 1201))
     where = "line 1201: the gz data is cut here"
-    assert result.stderr == f"error: {where}; the 1,200 records before it are written\n"
+    assert result.stderr == f"error: {where}; before it, 1,200 records were written\n"
     out = tmp_path / "out.jsonl"
     result = run("--input", cut, "--output", out)
     assert result.exit_code == 1
-    assert f"error: {where}; the 1,200 records before it are kept ({out}.partial): the same command" in result.stderr
+    assert f"error: {where}; before it, 1,200 records were kept ({out}.partial): the same command" in result.stderr
     assert not out.exists()
     result = run("--input", cut, "--output", out, "--skip-errors")
     assert result.exit_code == 0
@@ -147,7 +147,7 @@ def test_two_variants_are_one_too_many(run: Run) -> None:
 
 def test_texts_that_are_cut_are_counted(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("짧은 글\n" + "치료 " * 200 + "\n" + "방법 " * 200 + "\n")
-    message = "2 texts were longer than 64 tokens and were cut"
+    message = "2 texts were longer than 64 tokens and cut"
     assert message in run("--input", tmp_path / "a.txt").stderr
     assert message in run("치료 " * 200, "방법 " * 200, "짧은 글").stderr
     assert "cut" not in run("짧은 글").stderr

@@ -82,7 +82,7 @@ def test_a_bad_line_stops_and_skipping_goes_on_from_there(run: Run, stopped: tup
     result = run("--input", text_file, "--output", out, "--skip-errors")
     assert result.exit_code == 0
     assert "1,024 by an interrupted run" in result.stderr
-    assert "1 bad lines skipped" in result.stderr
+    assert "1 bad line skipped" in result.stderr
     (error,) = json_lines((tmp_path / "out.jsonl.errors.jsonl").read_text())
     assert error["line"] == 2000
     assert isinstance(error["raw"], str)

@@ -46,8 +46,8 @@ def test_a_file_is_indexed_and_asked(run: Run) -> None:
     made = run("index", "docs.jsonl", "my", "--field", "body")
     assert made.exit_code == 0, made.output
     assert "3 texts" in made.stderr
-    assert "1 texts were longer than 64 tokens and were cut: about 5" in made.stderr
-    assert "% of them was not read (--passages reads all)" in made.stderr
+    assert "1 text was longer than 64 tokens and cut: about 5" in made.stderr
+    assert "% was not read (--passages reads all)" in made.stderr
     found = run("search", "my", "당뇨병 치료", "--top", "1")
     assert found.exit_code == 0, found.output
     assert "diabetes" in found.stdout
@@ -73,7 +73,7 @@ def test_passages_reach_the_end_of_a_document(run: Run) -> None:
     made = run("index", "docs.jsonl", "my", "--field", "body", "--passages", "--overlap", "8")
     assert made.exit_code == 0, made.output
     assert "passages of 3 documents" in made.stderr
-    assert "were cut" not in made.stderr
+    assert "cut" not in made.stderr
     (hit,) = json.loads(run("search", "my", "비빔밥", "--json", "-").stdout)["hits"]
     text = str(DOCUMENTS[2]["body"])
     assert hit["passage"]["document"] == "long"
@@ -165,8 +165,10 @@ def test_bad_lines_are_kept_aside(run: Run) -> None:
     assert "line 4: not valid JSON" in run("index", "docs.jsonl", "my", "--field", "body").stderr
     done = run("index", "docs.jsonl", "my", "--field", "body", "--skip-errors")
     assert done.exit_code == 0, done.output
-    assert "1 bad lines were skipped, see my/jobs/" in done.stderr
-    assert "1 documents were refused by the store, see my/jobs/" in done.stderr
+    assert "1 bad line was skipped, see my/jobs/" in done.stderr
+    assert "1 document was refused by the store, see my/jobs/" in done.stderr
+    Path("refused.jsonl").write_text('{"body": "a", "other": "\\ud800"}\n')
+    assert run("index", "refused.jsonl", "your", "--field", "body").exit_code == 3
     (refused,) = Path("my/jobs").glob("*.refused.jsonl")
     assert "field 'other' has a lone surrogate (U+D800)" in json.loads(refused.read_text())["_refused"]
 

@@ -105,12 +105,12 @@ def test_the_command_says_what_it_did(cluster: str, tmp_path: Path, tiny_bundle:
         return CliRunner().invoke(main, [*command, *options])
 
     done = run("--output", str(tmp_path / "out"))
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 3, done.output
     assert "29 rows" in done.stderr
-    assert "1 rows could not be encoded" in done.stderr
-    again = run("--output", str(tmp_path / "out"))
+    assert "1 row was left out" in done.stderr
+    again = run("--output", str(tmp_path / "out"), "--skip-errors")
     assert again.exit_code == 0
-    assert "1 parts" in again.stderr
+    assert "1 part," in again.stderr
     assert "it was whole already, and nothing was done" in again.stderr
     assert "interrupted" not in again.stderr
     passages = run("--output", str(tmp_path / "passages"), "--passages", "--format", "jsonl")
@@ -119,6 +119,23 @@ def test_the_command_says_what_it_did(cluster: str, tmp_path: Path, tiny_bundle:
     assert f"{len(lines)} passages" in passages.stderr
     assert [line["id"] for line in lines if line["id"] in ("1#0", "1#1", "x#0")] == ["1#0", "1#1", "x#0"]
     assert "--id-field is for a store, or --passages" in run("--output", "x", "--id-field", "id").stderr
+
+
+def test_rows_that_are_left_out_end_the_command_by_status_3(
+    cluster: str, corpus: Path, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    command = [sys.executable, "-c", "from spladert.cli import main; main()", "encode", "--engine", "ray"]
+    command += ["--model", str(tiny_bundle), "--input", str(corpus), "--output", str(tmp_path / "out")]
+    for options, status in (((), 3), (("--skip-errors",), 0)):
+        done = subprocess.run(
+            [*command, *options],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "RAY_ADDRESS": cluster},
+            check=False,
+        )
+        assert done.returncode == status, done.stderr
+        assert "1 row was left out, see" in done.stderr
 
 
 def test_map_batches(cluster: str, tiny_bundle: Path) -> None:

@@ -19,9 +19,11 @@ class Sink(Protocol):
     Attributes:
         checkpoint: the folder that tells the next run where to go on; None if nothing does.
         report: what there is to say when the job has ended, a sentence each.
+        refused: documents that could be encoded, but that the output does not take; counted when the job has ended.
     """
 
     report: tuple[str, ...]
+    refused: int
 
     @property
     def checkpoint(self) -> Path | None: ...

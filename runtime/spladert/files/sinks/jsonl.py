@@ -115,6 +115,7 @@ class JsonlStream:
 
     checkpoint = None
     report: tuple[str, ...] = ()
+    refused = 0
 
     def __init__(
         self,
@@ -146,6 +147,7 @@ class JsonlStream:
         content, refused = self._lines(records, vectors, self._vocabulary.names)
         self._written.write(content)
         self._written.flush()
+        self.refused += len(refused)
         self.reject(refused)
 
     def reject(self, records: Sequence[BadRecord]) -> None:

@@ -100,7 +100,9 @@ class OpenSearchIndex:
         refused: list[Refused] = []
         for position, (row, vector) in enumerate(zip(rows, vectors_json(vectors, keys), strict=True)):
             try:
-                documents.append(Document(row.id, _body(row.fields, self._target.field, vector)))
+                documents.append(
+                    Document(row.id, _body(row.fields, self._target.field, vector, kind=self._field.meta.kind))
+                )
                 sent.append(position)
             except InputError as error:
                 refused.append(Refused(position, str(error)))
@@ -168,11 +170,15 @@ def vectors_json(vectors: SparseVectors, keys: Keys) -> Iterator[str]:
         start = end
 
 
-def _body(fields: Mapping[str, object], vector_field: str, vector: str) -> bytes:
-    """
+def _body(fields: Mapping[str, object], vector_field: str, vector: str, kind: str) -> bytes:
+    """The document with its vector; a vector without entries is left out of a sparse_vector field, where it would have
+    the cluster refuse other documents ("inconsistency of field data structures").
+
     Raises:
         InputError: the document has the vector's field already, or holds what JSON cannot.
     """
     if vector_field in fields:
         raise InputError(f"the document has a field {vector_field!r} already, where its vector is to be")
+    if vector == "{}" and kind == "sparse_vector":
+        return json_of(fields).encode()
     return f"{json_of(fields)[:-1]},{json.dumps(vector_field)}:{vector}}}".encode()

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
 
+from ...counting import counted
 from ...errors import InputError
 from ...vectors import SparseVectors
 from ..job import Job, Progress
@@ -34,6 +35,7 @@ class SpooledSink(ABC):
 
     spool_files: ClassVar[tuple[str, ...]]
     report: tuple[str, ...] = ()
+    refused = 0
 
     def __init__(self, place: Place, vocabulary: Vocabulary, *, rows_per_group: int = ROWS_PER_GROUP) -> None:
         """
@@ -99,9 +101,9 @@ class SpooledSink(ABC):
         files = self.assemble(self.spool.assembly())
         with (self.spool.folder / ERRORS).open("rb") as lines:
             errors = sum(1 for _ in lines)
-        if errors > self._progress.errors:
-            count = errors - self._progress.errors
-            self.report = (f"{count:,} documents cannot be in this format, see {self.place.errors}",)
+        self.refused = errors - self._progress.errors
+        if self.refused:
+            self.report = (f"{counted(self.refused, 'document')} cannot be in this format, see {self.place.errors}",)
         if errors:
             shutil.copyfile(self.spool.folder / ERRORS, self.place.errors)
         elif self.place.overwrite:

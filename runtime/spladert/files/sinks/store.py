@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ...counting import counted_were
 from ...errors import InputError
 from ...vectors import SparseVectors
 from ..job import Job, Progress
@@ -134,6 +135,7 @@ class StoreSink:
 
     Attributes:
         report: what there is to say when the job has ended, a sentence each.
+        refused: documents that the store does not take; counted when the job has ended.
     """
 
     def __init__(self, collection: Collection, where: str, spool: Spool) -> None:
@@ -142,6 +144,7 @@ class StoreSink:
         self._rows = Rows(collection.text_field)
         self._spelling: type | None = None  # int or str, of the ids that look like numbers
         self.report: tuple[str, ...] = ()
+        self.refused = 0
 
     @property
     def checkpoint(self) -> Path:
@@ -210,13 +213,14 @@ class StoreSink:
             StoreError: the store refuses, or does not answer; the same command ends the job.
         """
         report = list(self._collection.finish())
-        for name, what in ((REFUSED, "documents were refused by the store"), (ERRORS, "bad lines were skipped")):
+        self.refused = _lines(self._spool.folder / REFUSED)
+        for name, noun, what in ((REFUSED, "document", "refused by the store"), (ERRORS, "bad line", "skipped")):
             count = _lines(self._spool.folder / name)
             if count:
                 kept = self._spool.folder.with_name(f"{self._spool.folder.name}.{name}")
                 shutil.copyfile(self._spool.folder / name, kept)
                 again = ", which can be sent again with --input" if name == REFUSED else ""
-                report.append(f"{count:,} {what}, see {kept}{again}")
+                report.append(f"{counted_were(count, noun)} {what}, see {kept}{again}")
         self.report = tuple(report)
         self._spool.remove()
 

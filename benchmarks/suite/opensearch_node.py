@@ -1,4 +1,4 @@
-"""A real OpenSearch node for the tests: the one that SPLADERT_OPENSEARCH_URL names, else one that is started here."""
+"""A real OpenSearch node, started by its launcher: for tests and benchmarks."""
 
 from __future__ import annotations
 
