@@ -11,39 +11,17 @@ model card's PyTorch. The bundle's maximum length is that of the longest text, o
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import tempfile
 from pathlib import Path
 
-from benchmarks.suite.checkpoint import portable
 from benchmarks.suite.engines import engine_names
-from benchmarks.suite.processes import Launcher
-from benchmarks.suite.texts import make_workload
+from benchmarks.suite.launch import launched
 from benchmarks.suite.workload import Shape
-from spladert.bundle import open_bundle
 
 
 def main(args: argparse.Namespace) -> None:
-    manifest = open_bundle(args.bundle).manifest
     names = args.engines.split(",") if args.engines else [*_own(args.bundle), "pytorch"]
     lengths = [int(length) for length in args.lengths.split(",")]
-    source = Path(os.environ.get("SPLADERT_SHARED", "../shared")) / "data/sentences.txt"
-    with tempfile.TemporaryDirectory() as folder:
-        workload = Path(folder) / "workload.json"
-        texts = make_workload(args.bundle, source, [Shape(1, length) for length in lengths], mix_texts=1)
-        workload.write_text(json.dumps(texts.to_dict(), ensure_ascii=False), encoding="utf-8")
-        launcher = Launcher(
-            {
-                "checkpoint": str(portable(args.checkpoint, Path(folder) / "checkpoint")),
-                "bundle": str(args.bundle.resolve()),
-                "work": folder,
-                "workload": str(workload),
-                "threads": 1,
-                "max_length": manifest.max_length,
-                "top_k": manifest.top_k,
-            }
-        )
+    with launched(args.checkpoint, args.bundle, threads=1, shapes=[Shape(1, length) for length in lengths]) as launcher:
         print(f"| tokens | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
         for length in lengths:
             results = [launcher.run("long_text", name, length=length) for name in names]

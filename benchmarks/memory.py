@@ -9,38 +9,17 @@ spladert's variants for CPU.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import tempfile
 from pathlib import Path
 
-from benchmarks.suite.checkpoint import portable
 from benchmarks.suite.engines import engine_names
-from benchmarks.suite.processes import Launcher
-from benchmarks.suite.texts import make_workload
-from spladert.bundle import open_bundle
+from benchmarks.suite.launch import launched
 from spladert.engine.machine import usable_cores
 
 
 def main(args: argparse.Namespace) -> None:
-    manifest = open_bundle(args.bundle).manifest
     names = args.engines.split(",") if args.engines else [n for n in engine_names(args.bundle) if "spladert" in n]
     counts = [int(count) for count in args.texts_of_a_call.split(",")]
-    source = Path(os.environ.get("SPLADERT_SHARED", "../shared")) / "data/sentences.txt"
-    with tempfile.TemporaryDirectory() as folder:
-        workload = Path(folder) / "workload.json"
-        texts = make_workload(args.bundle, source, mix_texts=1)
-        workload.write_text(json.dumps(texts.to_dict(), ensure_ascii=False), encoding="utf-8")
-        common = {
-            "checkpoint": str(portable(args.checkpoint, Path(folder) / "checkpoint")),
-            "bundle": str(args.bundle.resolve()),
-            "work": folder,
-            "workload": str(workload),
-            "threads": usable_cores()[0],
-            "max_length": manifest.max_length,
-            "top_k": manifest.top_k,
-        }
-        launcher = Launcher(common)
+    with launched(args.checkpoint, args.bundle, threads=usable_cores()[0]) as launcher:
         print(f"| peak MB, texts of one call | {' | '.join(map(str, counts))} |\n|---|{'---|' * len(counts)}")
         for name in names:
             cells = []

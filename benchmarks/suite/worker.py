@@ -18,6 +18,7 @@ from .engine import Encode, Engine, Inputs, NotHereError
 from .engines import engine
 from .workload import SHAPES, Shape, Workload, mix_batches
 
+WARM_CALLS = 50  # of `single`
 MOST = 60  # samples of a shape in one process
 
 
@@ -101,7 +102,33 @@ def long_text(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[
     return {"cpu_s": seconds, "peak_mb": peak_memory_mb()}
 
 
-TASKS = {task.__name__: task for task in (prepare, check, shapes, mix, agree, memory, long_text)}
+def single(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    """Milliseconds of `spec["count"]` calls with one short text each, after some as a warm-up."""
+    encode, _ = _start(chosen, spec, workload)
+    texts = [[text] for text in workload.by_length[min(workload.by_length)]]
+    samples = []
+    for number in range(spec["count"] + WARM_CALLS):
+        started = time.perf_counter()
+        encode(texts[number % len(texts)])
+        samples.append(1000 * (time.perf_counter() - started))
+    return {"samples_ms": samples[WARM_CALLS:]}
+
+
+def callers(chosen: Engine, spec: dict[str, Any], workload: Workload) -> dict[str, Any]:
+    """Texts a second of `spec["callers"]` threads that call at once, each with its own batches of 32 texts."""
+    encode, _ = _start(chosen, spec, workload)
+    from concurrent.futures import ThreadPoolExecutor
+
+    batch = workload.by_length[spec["length"]][:32]
+    encode(batch)
+    with ThreadPoolExecutor(spec["callers"]) as pool:
+        started = time.perf_counter()
+        list(pool.map(lambda _: encode(batch), range(spec["batches"])))
+        seconds = time.perf_counter() - started
+    return {"texts_s": spec["batches"] * len(batch) / seconds}
+
+
+TASKS = {task.__name__: task for task in (prepare, check, shapes, mix, agree, memory, long_text, single, callers)}
 
 
 def _start(chosen: Engine, spec: dict[str, Any], workload: Workload) -> tuple[Encode, float]:

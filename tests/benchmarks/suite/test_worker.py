@@ -95,3 +95,10 @@ def test_the_mix_is_one_pass_after_a_warm_up(workload: Workload) -> None:
     start, warm_up, *calls = seen_by_engine("mix", workload)
     assert (len(start), len(warm_up)) == (1, 32)
     assert sorted(text for call in calls for text in call) == sorted(workload.mix)
+
+
+def test_single_calls_and_callers(launcher: Launcher, workload: Workload) -> None:
+    assert len(launcher.run("single", "spladert cpu-int8 onnx", count=7)["samples_ms"]) == 7
+    length = max(workload.by_length)
+    rate = launcher.run("callers", "spladert cpu-int8 onnx", callers=2, batches=3, length=length)["texts_s"]
+    assert rate > 0
