@@ -29,6 +29,8 @@ def encode(url: str, texts: list[str], attempts: int = 10) -> dict[str, np.ndarr
             if error.code not in (429, 503):
                 raise SystemExit(f"the server refuses: {json.load(error)['error']}") from None
             time.sleep(int(error.headers.get("Retry-After", 1)))
+        except urllib.error.URLError as error:
+            raise SystemExit(f"{url} cannot be reached: {error.reason}") from None
     raise SystemExit(f"the server was full {attempts} times; start more of them")
 
 
@@ -39,7 +41,7 @@ def main() -> None:
         arrays = encode(sys.argv[1], part)
         ends = arrays["indptr"].tolist()
         for text, begin, end in zip(part, ends, ends[1:], strict=False):
-            heaviest = arrays["indices"][begin : begin + 3].tolist()
+            heaviest = arrays["indices"][begin:end][:3].tolist()
             print(f"{end - begin} entries, heaviest {heaviest}: {text}")
 
 

@@ -26,7 +26,9 @@ from spladert.opensearch import (
     two_phase,
 )
 from spladert.opensearch.keys import token_keys
+from spladert.opensearch.target import Target
 from spladert.opensearch.weights import as_kept, written
+from spladert.stores import parse_store_url
 from support.checkpoints import LINES
 
 
@@ -155,3 +157,17 @@ def test_bodies_are_json(encoder: SparseEncoder) -> None:
     json.dumps(index_body(encoder.bundle))
     json.dumps(index_body(encoder.bundle, "s", "sparse_vector", ceilings=Ceilings(3, 3)), allow_nan=False)
     json.dumps(query_body(asked, "s", "sparse_vector", keys=ids), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("number_of_shards=1.5", "number_of_shards is 1.5; give a whole number"),
+        ("number_of_replicas=x", "number_of_replicas is 'x'; give a number"),
+        ("cluster_ratio=-1", "cluster_ratio is -1; give a number of 0 to 1e9"),
+        ("shards=1", "an option 'shards', which is none"),
+    ],
+)
+def test_an_option_of_the_url_that_cannot_be(option: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Target.of(parse_store_url(f"opensearch://host/index?{option}"))
