@@ -4,7 +4,7 @@
     python -m benchmarks.steady CHECKPOINT BUNDLE --work WORK [--engines ENGINES] [--calls 10000] [--rounds 5]
 
 The first command makes the files of engines that need some. Engines take turns, round by round, each in a process of
-its own; figures are over all rounds.
+its own; figures are over all rounds so far.
 
 - One text of 8 tokens: alone on one thread, alone on all, and on all beside a process that keeps one core busy.
 - 32 texts of 32 tokens a call, by one caller and by four at once: texts a second.
@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> None:
         launched(args.checkpoint, args.bundle, threads=1, **shared) as one,
         launched(args.checkpoint, args.bundle, threads=usable_cores()[0], **shared) as all_cores,
     ):
-        for _ in range(args.rounds):
+        for number in range(1, args.rounds + 1):
             for name in names:
                 single(one, name, "one", BESIDE)
                 single(all_cores, name, "all", args.calls // args.rounds)
@@ -68,18 +68,27 @@ def main(args: argparse.Namespace) -> None:
                 for callers in (1, 4):
                     result = all_cores.run("callers", name, callers=callers, batches=BATCHES, length=32)
                     rates[name, callers].append(result.get("texts_s", float("nan")))  # an engine of one caller fails
+            print(f"\nAfter round {number}:\n\n{table(names, singles, rates)}", flush=True)
+
+
+def table(
+    names: Sequence[str],
+    singles: Mapping[tuple[str, str], Sequence[float]],
+    rates: Mapping[tuple[str, int], Sequence[float]],
+) -> str:
     columns = ["one thread, ms", "all threads", "beside a busy process", "beside / one thread", "p99 / p50"]
     columns += ["one caller, texts/s", "four callers", "four / one"]
-    print(f"| engine | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    lines = [f"| engine | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for name in names:
         p50 = {how: median(singles[name, how]) for how in ("one", "all", "beside")}
-        tail = percentile(singles[name, "all"], 99) / p50["all"]
+        tail = percentile(singles[name, "all"], 0.99) / p50["all"]
         rate = {callers: median(rates[name, callers]) for callers in (1, 4)}
         pairs = median(b / a for a, b in zip(rates[name, 1], rates[name, 4], strict=True))
-        print(
+        lines.append(
             f"| {name} | {p50['one']:.2f} | {p50['all']:.2f} | {p50['beside']:.2f} | {p50['beside'] / p50['one']:.2f} "
             f"| {tail:.2f} | {rate[1]:.0f} | {rate[4]:.0f} | {pairs:.2f} |"
         )
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
