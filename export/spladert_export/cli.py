@@ -88,8 +88,10 @@ def export_command(ctx: click.Context, /, source: str, out: Path, json_path: Pat
 @contextmanager
 def _stages() -> Iterator[Callable[[str], None]]:
     """A line a stage with its time, on standard error; gives the function that begins a stage."""
-    columns = SpinnerColumn(finished_text="✓"), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=stderr_console()) as bar:
+    console = stderr_console()
+    done = "*" if console.options.ascii_only else "✓"
+    columns = SpinnerColumn(finished_text=done), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console) as bar:
 
         def finish() -> None:
             for task in bar.task_ids:

@@ -29,7 +29,7 @@ from .package.bundle_writer import atomic_folder, describe_file
 from .quality.gate import Gate, Limits, Retrieval, judge_fp32, ndcg
 from .quality.verification import reference_batches
 from .texts import CalibrationTexts, choose_texts, own_texts, read_texts
-from .variants import FP32, Progress, find_specs, make_variant, refuse_specs, remove_files
+from .variants import FP32, Progress, find_specs, make_variant, refused_specs, remove_files
 
 TOP_K = 256  # entries of a vector, of checkpoints that say nothing
 PACKAGES = ("torch", "transformers", "onnx", "onnxscript", "onnxruntime")  # whose versions the manifest records
@@ -121,7 +121,6 @@ def export(
     given = read_texts(Path(calibration)) if others and calibration is not None else None
     data = None if evaluate is None else _read_retrieval(evaluate)
     stage = _Stages(progress)
-    refused: dict[str, str] = {}
     with atomic_folder(Path(out), overwrite=overwrite) as folder:
         stage("load checkpoint")
         checkpoint = load_checkpoint(
@@ -135,7 +134,10 @@ def export(
             stage("fit the clean-up to the vocabulary")
             checkpoint = checkpoint.cleaning()
         manifest = _describe(folder, checkpoint, top_k, exclude_special_tokens)
-        refuse_specs(specs, checkpoint.head.pooling, manifest.top_k)
+        refused = refused_specs(specs, checkpoint.head.pooling, manifest.top_k)
+        if refused and (strict or len(refused) == len(specs)):
+            raise ExportError("; ".join(refused.values()))
+        others = [spec for spec in others if spec.name not in refused]
         calibrating = _calibration_texts(checkpoint, given, str(calibration)) if others else None
 
         stage("trace")

@@ -105,8 +105,9 @@ def _describe(texts: tuple[str, ...], name: str, tokenizer: Any, *, fits: float)
     found = coverage(tokenizer, texts)
     warning = None
     if min(found, fits) < POOR:
+        why = f"has tokens for {found:.0%} of the characters of {name}" if found < POOR else f"cuts {name} into crumbs"
         warning = (
-            f"the tokenizer cuts {name} into crumbs or has no tokens for it (it covers {found:.0%} of the characters): "
+            f"the tokenizer {why}: "
             "scales and fidelity say little about texts in the model's language; give some with --calibration"
         )
     return CalibrationTexts(texts, name, found, warning)

@@ -107,21 +107,24 @@ def find_specs(names: Sequence[str]) -> tuple[VariantSpec, ...]:
     return tuple(dict.fromkeys(by_name[ALIASES.get(name, name)] for name in names))
 
 
-def refuse_specs(specs: Sequence[VariantSpec], pooling: Pooling, top_k: int) -> None:
-    """Refuse early what a target would refuse late, or get wrong.
+def refused_specs(specs: Sequence[VariantSpec], pooling: Pooling, top_k: int) -> dict[str, str]:
+    """What a target would refuse late, or get wrong: names of variants, and why they are not made.
 
-    Raises:
-        ExportError: `top_k` is more than a target takes, or it is not made of checkpoints with this pooling.
+    `top_k` is more than a target takes, or it is not made of checkpoints with this pooling.
     """
+    refused = {}
     for spec in specs:
         if pooling not in spec.poolings:
             able = " or ".join(other.name for other in VARIANTS if pooling in other.poolings)
-            raise ExportError(
-                f"the checkpoint's pooling is {pooling}, and {spec.name} is made for {' and '.join(spec.poolings)}; "
-                f"take {able}"
+            made_for = " and ".join(spec.poolings)
+            refused[spec.name] = (
+                f"the checkpoint's pooling is {pooling}, and {spec.name} is made for {made_for}; take {able}"
             )
-        if spec.most_top_k is not None and top_k > spec.most_top_k:
-            raise ExportError(f"top_k is {top_k}, and {spec.name} takes at most {spec.most_top_k}; give less (--top-k)")
+        elif spec.most_top_k is not None and top_k > spec.most_top_k:
+            refused[spec.name] = (
+                f"top_k is {top_k}, and {spec.name} takes at most {spec.most_top_k}; give less (--top-k)"
+            )
+    return refused
 
 
 def make_variant(

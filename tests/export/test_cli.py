@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from click.testing import CliRunner, Result
 from spladert.bundle import open_bundle
 from spladert.cli import main
 from support.checkpoints import LINES
+from support.terminal import run_in_terminal
 
 pytest.importorskip("torch", reason="needs the export extra: pip install 'spladert[export]'")
 
@@ -34,6 +37,15 @@ def spiky_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFac
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny_checkpoint).save_pretrained(folder)
     return folder
+
+
+def test_a_terminal_that_is_not_utf8_gets_marks_of_ascii(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from spladert.cli import main; main()", "export", str(tiny_checkpoint), "out"]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp949"}
+    code, text = run_in_terminal(command, tmp_path, environment, encoding="cp949")
+    assert code == 0, text
+    assert "* write manifest" in text
+    assert "u2713" not in text
 
 
 def test_a_summary_of_what_was_made(tiny_checkpoint: Path, tmp_path: Path) -> None:

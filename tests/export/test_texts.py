@@ -85,7 +85,7 @@ def test_a_tokenizer_of_none_of_the_languages_is_warned_of() -> None:
     chosen = choose_texts(PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]"))
     assert chosen.coverage == 0
     assert chosen.warning is not None
-    assert "has no tokens for it (it covers 0% of the characters)" in chosen.warning
+    assert "the tokenizer has tokens for 0% of the characters of the" in chosen.warning
     assert "--calibration" in chosen.warning
 
 

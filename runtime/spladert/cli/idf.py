@@ -49,6 +49,8 @@ def idf_command(
     opened = open_bundle(bundle, revision=revision)
     if out.exists():
         raise InputError(f"{out} exists; choose another folder")
+    if out.resolve().is_relative_to(Path(opened.path).resolve()):
+        raise InputError(f"{out} is in the bundle {opened.path}, which stays as it is; choose a folder outside of it")
     with open_input(corpus) as source:
         records = read_records(source.stream, input_format or format_of(corpus), Fields(text_fields, None))
 

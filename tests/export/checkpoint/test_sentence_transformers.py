@@ -151,7 +151,12 @@ def test_sum_pooling_is_refused_where_winners_are_chosen_by_their_max(folder: Pa
     change(folder / "1_SpladePooling/config.json", pooling_strategy="sum")
     with pytest.raises(ExportError, match="pooling is sum, and cpu-int8 is made for max; take cpu-fp32"):
         export(folder, tmp_path / "bundle", variants=["cpu-int8"])
+    with pytest.raises(ExportError, match="pooling is sum"):
+        export(folder, tmp_path / "bundle", variants=["cpu-fp32", "cpu-int8"], strict=True)
     assert not (tmp_path / "bundle").exists()
+    report = export(folder, tmp_path / "bundle", variants=["cpu-fp32", "cpu-int8"])
+    assert [variant.name for variant in report.variants] == ["cpu-fp32"]
+    assert "take cpu-fp32" in report.refused["cpu-int8"]
 
 
 def test_a_quantized_variant_has_the_checkpoints_activation(folder: Path, calibration: Path, tmp_path: Path) -> None:

@@ -74,3 +74,7 @@ def test_nothing_is_overwritten(tiny_bundle: Path, corpus: Path) -> None:
     result = CliRunner().invoke(main, ["idf", str(corpus), str(tiny_bundle), str(corpus.parent)])
     assert result.exit_code == 1
     assert result.stderr == f"error: {corpus.parent} exists; choose another folder\n"
+    inside = CliRunner().invoke(main, ["idf", str(corpus), str(tiny_bundle), str(tiny_bundle / "idf")])
+    assert inside.exit_code == 1
+    assert "is in the bundle" in inside.stderr
+    assert not (tiny_bundle / "idf").exists()
