@@ -114,7 +114,8 @@ def test_batch_size(encoder: SparseEncoder) -> None:
     ],
 )
 def test_what_does_not_fit_the_schema(client: httpx.Client, body: object) -> None:
-    error_of(client.post("/embed_sparse", json=body), 422, "Validation")
+    message = error_of(client.post("/embed_sparse", json=body), 422, "Validation")
+    assert "inputs.str" not in message
 
 
 def test_an_id_beyond_the_vocabulary(client: httpx.Client, encoder: SparseEncoder) -> None:
@@ -185,3 +186,16 @@ def test_health(client: httpx.Client) -> None:
 def test_no_such_path(client: httpx.Client) -> None:
     assert client.get("/absent").status_code == 404
     assert client.get("/embed_sparse").status_code == 405
+
+
+@pytest.mark.parametrize("wrong", [5, None, [-1], [True], ["a", 5], [["a", "b"]]])
+def test_inputs_of_another_type_are_told_what_they_may_be(client: httpx.Client, wrong: Any) -> None:
+    message = error_of(client.post("/embed_sparse", json={"inputs": wrong}), 422, "Validation")
+    assert message == "`inputs` takes a string or token ids (integers of 0 or more), or a list of such"
+    message = error_of(client.post("/v1/encode", json={"inputs": wrong}), 422, "Validation")
+    assert message == "`inputs` takes a string, or a list of such"
+
+
+def test_a_body_without_its_type_is_told_of_the_header(client: httpx.Client) -> None:
+    answer = client.post("/v1/encode", content='{"inputs": "a"}')
+    assert "with the header `Content-Type: application/json`" in error_of(answer, 422, "Validation")

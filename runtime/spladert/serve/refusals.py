@@ -68,8 +68,16 @@ def unauthorized() -> RefusalError:
 
 def from_validation(error: RequestValidationError) -> RefusalError:
     """The first thing that is wrong with a body; what the client sent is not repeated."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:])
+    errors = error.errors()
+    first, place = errors[0], errors[0]["loc"][1:]
     if first["type"] == "json_invalid":
         return RefusalError(400, "Validation", f"the body is not valid JSON: {first['ctx']['error']}")
-    return invalid(f"`{where}`: {first['msg']}" if where else f"the body: {first['msg']}")
+    if not place:
+        return invalid("the body is no JSON object; send one, with the header `Content-Type: application/json`")
+    alternatives = {str(each["loc"][2]) for each in errors if len(each["loc"]) > 2 and each["loc"][1] == place[0]}
+    if len(alternatives) > 1:  # each is tried, and what the first says of itself misleads
+        takes_ids = any("int" in kind for kind in alternatives)
+        text = ["a string"] if "str" in alternatives else []
+        ids = ["token ids (integers of 0 or more)"] if takes_ids else []
+        return invalid(f"`{place[0]}` takes {' or '.join([*text, *ids])}, or a list of such")
+    return invalid(f"`{'.'.join(map(str, place))}`: {first['msg']}")
