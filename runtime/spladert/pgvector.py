@@ -16,7 +16,7 @@ import numpy as np
 
 from .encoder import SparseEncoder
 from .errors import DependencyError, InputError, StoreError
-from .files.sinks.store import Refused, Row, StoreSink, json_of, open_store_sink
+from .files.sinks.store import Refused, Row, StoreSink, open_store_sink
 from .filters import field_paths
 from .hits import best_passages, encode_question, matches_of, take_passage
 from .json_text import parse_json
@@ -135,7 +135,7 @@ class PgvectorTable:
         taken: dict[str, tuple[str, str, str, str]] = {}  # by id: of equal ones the last counts
         for position, (row, vector) in enumerate(zip(rows, vectors, strict=True)):
             try:
-                document = json_of(row.fields)
+                document = row.to_json()
             except InputError as error:
                 refused.append(Refused(position, str(error)))
                 continue

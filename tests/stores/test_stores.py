@@ -138,6 +138,18 @@ def test_what_is_refused_is_kept_aside(encoder: SparseEncoder, store: str, tmp_p
     assert ask(store, "당뇨병", "--filter", "other=mended")[0]["id"] == "bad"
 
 
+def test_a_field_of_passages_in_a_whole_document_is_refused(store: str, tmp_path: Path) -> None:
+    own = {"_id": "own", "text": "당뇨병", "_passage": {"document": "x"}}
+    part = {"_id": "x#1", "text": "당뇨병", "_passage": {"document": "x", "number": 1}}  # refused before, mended
+    done = encode(write(tmp_path / "docs.jsonl", own, part), store, status=3)
+    assert "1 document was refused by the store" in done.stderr
+    (refused,) = (tmp_path / "state").glob("**/*.refused.jsonl")
+    assert "a field '_passage', which is kept for passages" in json.loads(refused.read_text())["_refused"]
+    assert [hit["id"] for hit in ask(store, "당뇨병")] == ["x#1"]
+    encode(write(tmp_path / "new.jsonl", {"_id": "x", "text": "날씨"}), store)
+    assert ask(store, "당뇨병") == []
+
+
 def test_filters(store: str, tmp_path: Path) -> None:
     documents = [
         {"id": "a", "text": "당뇨병", "year": 2020, "ok": True, "deep": {"b": 1}, "it's": "x"},

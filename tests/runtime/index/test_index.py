@@ -116,6 +116,24 @@ def test_a_document_in_passages_is_found_by_its_best_one(encoder: SparseEncoder,
         assert len(index) == 1
 
 
+def test_a_document_that_is_called_like_a_passage_stays(encoder: SparseEncoder, folder: Path) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        index.add([{"id": "a#1", "text": "손해배상 소송"}])
+        index.add([{"id": "a", "text": LONG}], passages=Passages())
+        assert ids(index, "손해배상") == ["a#1"]
+        index.delete(["a"])
+        assert (len(index), ids(index, "손해배상")) == (1, ["a#1"])
+
+
+def test_a_refused_document_leaves_its_earlier_version(encoder: SparseEncoder, folder: Path) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        index.add([{"id": "a", "text": LONG}], passages=Passages())
+        before = len(index)
+        with pytest.raises(InputError, match="Out of range float"):
+            index.add([{"id": "a", "text": LONG, "other": float("nan")}])
+        assert len(index) == before
+
+
 def test_enough_documents_are_found_among_many_passages(encoder: SparseEncoder, folder: Path) -> None:
     with SparseIndex.open(folder, encoder) as index:
         index.add([{"id": f"long{n}", "text": LONG} for n in range(6)], passages=Passages())
@@ -208,6 +226,7 @@ def test_what_cannot_be_taken_is_named(encoder: SparseEncoder, folder: Path) -> 
         ({"text": "a", "id": 1, "other": {1, 2}}, "field 'other': a value of type set"),
         ({"text": "a", "other": _endless()}, "field 'other': Circular reference"),
         ({"text": "a", "id": "1", "_id": {}}, "'_id' holds a object"),
+        ({"text": "a", "_passage": {"document": "x"}}, "a field '_passage', which is kept for passages"),
     ]
     with SparseIndex.open(folder, encoder) as index:
         for document, message in refused:

@@ -49,13 +49,19 @@ class Row:
     document_id: str
     is_first: bool = True
 
-    def plain_fields(self) -> dict[str, Any]:
-        """The fields as JSON has them.
+    def to_json(self) -> str:
+        """The fields as a JSON object.
 
         Raises:
-            InputError: a value is none that JSON has.
+            InputError: a value is none that JSON has, or a whole document has the field that says what passage it is.
         """
-        plain: dict[str, Any] = json.loads(json_of(self.fields))
+        if PASSAGE in self.fields and self.id == self.document_id:
+            raise InputError(f"the document has a field {PASSAGE!r}, which is kept for passages; rename it")
+        return json_of(self.fields)
+
+    def plain_fields(self) -> dict[str, Any]:
+        """The fields as JSON has them; raises as `to_json`."""
+        plain: dict[str, Any] = json.loads(self.to_json())
         return plain
 
 
@@ -241,7 +247,8 @@ class Rows:
         passage = record.passage
         if passage is None:
             own = document_id(record, fields)
-            return Row(own, fields, record.text, own)
+            document = _document_of(own, fields)
+            return Row(own, fields, record.text, document, is_first=document == own)
         if self._whole[0] is not passage.whole:
             self._whole = passage.whole, document_id(passage.whole, self._fields(passage.whole))
         document = self._whole[1]
@@ -252,6 +259,15 @@ class Rows:
         fields = {name: value for name, value in record.fields.items() if name != REASON}
         fields.setdefault(self.text_field, record.text)
         return fields
+
+
+def _document_of(own: str, fields: Mapping[str, object]) -> str:
+    """The document that a row without passages is of: another one where it is a passage that was refused before."""
+    facts = fields.get(PASSAGE)
+    document = facts.get("document") if isinstance(facts, Mapping) else None
+    if isinstance(facts, Mapping) and isinstance(document, str) and own == f"{document}#{facts.get('number')}":
+        return document
+    return own
 
 
 def document_id(record: Record, fields: Mapping[str, object]) -> str:
