@@ -12,7 +12,7 @@ from .encoder import SparseEncoder
 from .errors import InputError
 from .files.passages import InPassages
 from .files.records import BadRecord, Fields, Record, UnreadableError
-from .files.sinks.store import Rows, StoreSink, open_store_sink
+from .files.sinks.store import KindOfIds, Rows, StoreSink, open_store_sink
 from .hits import check_question
 from .passages import PassageCutter, Passages
 from .qdrant.collection import PointsCollection
@@ -129,9 +129,9 @@ class SparseIndex:
         if passages is not None:
             cutter = PassageCutter(self.encoder.tokenizer, passages, self.encoder.tokenizer.room("document"))
             records = InPassages(records, cutter, ["text"])
-        count, remaining = 0, iter(records)
+        count, remaining, kind_of_ids = 0, iter(records), KindOfIds()
         while chunk := list(islice(remaining, CHUNK)):
-            count += self._write(chunk)
+            count += self._write(chunk, kind_of_ids)
         return count
 
     def delete(self, ids: Iterable[str | int]) -> None:
@@ -185,7 +185,7 @@ class SparseIndex:
     ) -> None:
         self.close()
 
-    def _write(self, records: Sequence[Record | BadRecord]) -> int:
+    def _write(self, records: Sequence[Record | BadRecord], kind_of_ids: KindOfIds) -> int:
         """Returns how many documents begin among them."""
         good = [each for each in records if isinstance(each, Record)]
         if len(good) < len(records):
@@ -193,6 +193,8 @@ class SparseIndex:
             raise InputError(f"document {bad.line}: {bad.error}")
         rows = []
         for record in good:
+            if (reason := kind_of_ids.refusal(record)) is not None:
+                raise InputError(f"document {record.line}: {reason}")
             try:
                 rows.append(self._rows(record))
             except InputError as error:

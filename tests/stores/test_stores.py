@@ -100,10 +100,14 @@ def test_documents_with_the_same_id_are_replaced(encoder: SparseEncoder, store: 
 
 def test_ids_of_two_kinds_do_not_become_one(store: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", {"id": 1, "text": "가"}, {"id": "x", "text": "나"}, {"id": "1", "text": "다"})
-    done = run("encode", "--input", str(path), "--output", store)
-    assert done.exit_code == 1
-    assert "line 3: the ids of" in done.stderr
-    assert "here '1'): give all as numbers, or all as text" in done.stderr
+    done = encode(path, store, status=3)
+    assert "1 document was refused by the store" in done.stderr
+    (refused,) = (tmp_path / "state").glob("**/*.refused.jsonl")
+    line = json.loads(refused.read_text())
+    assert line["text"] == "다"
+    assert "(here '1'): give all as numbers, or all as text" in line["_refused"]
+    assert {hit["text"] for word in "가나다" for hit in ask(store, word)} == {"가", "나"}
+    encode(path, store, "--skip-errors")
 
 
 def test_a_killed_job_goes_on(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:

@@ -241,6 +241,16 @@ def test_what_cannot_be_taken_is_named(encoder: SparseEncoder, folder: Path) -> 
             index.add(["a"], passages=Passages(overlap=62))
 
 
+def test_ids_of_two_kinds_do_not_become_one(encoder: SparseEncoder, folder: Path) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        for passages in (None, Passages()):
+            with pytest.raises(InputError, match=r"document 2: .* there are both kinds"):
+                index.add([{"id": 1, "text": "가"}, "나", {"id": "1", "text": "다"}], passages=passages)
+            with pytest.raises(InputError, match=r"document 1: .* there are both kinds"):
+                index.add([{"id": "2", "text": "가"}, {"id": 2, "text": "다"}], passages=passages)
+        assert len(index) == 0
+
+
 def test_a_single_thing_is_no_list_of_documents_or_ids(encoder: SparseEncoder, folder: Path) -> None:
     with SparseIndex.open(folder, encoder) as index:
         index.add([{"id": "a", "text": "당뇨병 치료"}])

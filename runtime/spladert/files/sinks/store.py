@@ -148,7 +148,7 @@ class StoreSink:
         self._collection, self._where, self._spool = collection, where, spool
         self._facts: dict[str, Any] = {}
         self._rows = Rows(collection.text_field)
-        self._spelling: type | None = None  # int or str, of the ids that look like numbers
+        self._kind = KindOfIds()
         self.report: tuple[str, ...] = ()
         self.refused = 0
 
@@ -180,31 +180,25 @@ class StoreSink:
         return saved.progress
 
     def write(self, records: Sequence[Record], vectors: SparseVectors) -> None:
-        """See `Sink`.
+        """See `Sink`. A document whose id is of the other kind than those before it is refused too.
 
         Raises:
-            InputError: there are ids 1 and "1", which are one to a store, so that one document would replace another.
             StoreError: the store refuses as a whole, or has not answered for long.
         """
         if not records:
             return
-        self._check_spelling(records)
         self._rows.text_field = self._collection.text_field
         rows = [self._rows(record) for record in records]
-        refused = self._collection.write(rows, vectors)
-        self._spool.append({REFUSED: b"".join(_refused_line(rows[each.position], each.reason) for each in refused)})
-
-    def _check_spelling(self, records: Sequence[Record]) -> None:
-        for record in records:
-            whole = record if record.passage is None else record.passage.whole
-            if whole.numbered or (isinstance(whole.id, str) and not whole.id.isdecimal()):
-                continue
-            if self._spelling not in (None, type(whole.id)):
-                raise InputError(
-                    f'line {whole.line}: the ids of {self._where} are text, to which 1 and "1" are one, and the '
-                    f"input has both kinds (here {whole.id!r}): give all as numbers, or all as text"
-                )
-            self._spelling = type(whole.id)
+        reasons = [self._kind.refusal(record) for record in records]
+        refused = [_refused_line(row, reason) for row, reason in zip(rows, reasons, strict=True) if reason is not None]
+        if refused:
+            kept = [position for position, reason in enumerate(reasons) if reason is None]
+            rows = [rows[position] for position in kept]
+            vectors = SparseVectors.from_rows([vectors[position] for position in kept], vectors.vocabulary_size)
+        if rows:
+            found = self._collection.write(rows, vectors)
+            refused += [_refused_line(rows[each.position], each.reason) for each in found]
+        self._spool.append({REFUSED: b"".join(refused)})
 
     def reject(self, records: Sequence[BadRecord]) -> None:
         self._spool.append({ERRORS: b"".join(record.to_json() for record in records)})
@@ -229,6 +223,26 @@ class StoreSink:
                 report.append(f"{counted_were(count, noun)} {what}, see {kept}{again}")
         self.report = tuple(report)
         self._spool.remove()
+
+
+class KindOfIds:
+    """Tells ids 1 and "1" apart, which are one to a store, so that one document would replace another."""
+
+    def __init__(self) -> None:
+        self._kind: type | None = None  # int or str, of the ids so far that look like numbers
+
+    def refusal(self, record: Record) -> str | None:
+        """Why a record cannot be taken after those before it; None if it can."""
+        whole = record if record.passage is None else record.passage.whole
+        if whole.numbered or (isinstance(whole.id, str) and not whole.id.isdecimal()):
+            return None
+        self._kind = self._kind or type(whole.id)
+        if self._kind is type(whole.id):
+            return None
+        return (
+            'ids are kept as text, to which 1 and "1" are one, and there are both kinds '
+            f"(here {whole.id!r}): give all as numbers, or all as text"
+        )
 
 
 class Rows:
