@@ -18,7 +18,9 @@ import pytest
 from spladert import InputError, SparseEncoder
 from spladert.evaluation.retrieval import search as exact_search
 from spladert.index import SparseIndex
+from spladert.origin import origin_of
 from spladert.passages import Passages
+from spladert.qdrant.edge import open_points
 
 WORDS = [
     "당뇨병",
@@ -333,10 +335,23 @@ with SparseIndex.open({str(folder)!r}) as index:
 
 
 def test_a_kill_while_it_is_made_leaves_nothing_in_the_way(encoder: SparseEncoder, folder: Path) -> None:
-    with SparseIndex.open(folder, encoder) as index:
-        index.add(["당뇨병"])
+    with open_points(folder) as points:
+        points.make(origin_of(encoder.bundle, encoder.variant.name))
     (folder / "spladert.json").unlink()  # written last
+    (folder / "shard.new").mkdir()
     with SparseIndex.open(folder, encoder) as index:
         assert len(index) == 0
         index.add(["당뇨병", "계약서"])
         assert len(index) == 2
+
+
+def test_documents_without_their_description_are_left_alone(encoder: SparseEncoder, folder: Path) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        index.add(["당뇨병"])
+    description = folder / "spladert.json"
+    kept = description.rename(folder.with_name("kept"))
+    with pytest.raises(InputError, match="has an index without its description"):
+        SparseIndex.open(folder, encoder)
+    kept.rename(description)
+    with SparseIndex.open(folder, encoder) as index:
+        assert len(index) == 1
