@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +284,27 @@ def test_only_one_has_it_open(encoder: SparseEncoder, folder: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert f"InputError: the index {folder} is open elsewhere" in done.stderr
     SparseIndex.open(folder, encoder).close()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_closed_index_stays_closed(encoder: SparseEncoder, folder: Path, own: bool) -> None:
+    index = SparseIndex.open(folder, encoder if own else None)
+    index.add([{"id": "a", "text": "당뇨병"}])
+    index.close()
+    index.close()
+    calls: list[Callable[[], object]] = [
+        lambda: index.add(["당뇨병"]),
+        lambda: index.delete(["a"]),
+        lambda: index.search("당뇨병"),
+        index.optimize,
+        lambda: len(index),
+        index.__enter__,
+    ]
+    for call in calls:
+        with pytest.raises(InputError, match=f"the index {folder} is closed"):
+            call()
+    with SparseIndex.open(folder, encoder) as again:
+        assert len(again) == 1
 
 
 def test_a_folder_of_something_else_is_left_alone(encoder: SparseEncoder, folder: Path) -> None:
