@@ -156,8 +156,26 @@ def test_a_field_of_passages_in_a_whole_document_is_refused(store: str, tmp_path
 
 def test_filters(store: str, tmp_path: Path) -> None:
     documents = [
-        {"id": "a", "text": "당뇨병", "year": 2020, "ok": True, "deep": {"b": 1}, "it's": "x"},
-        {"id": "b", "text": "당뇨병", "year": "2020", "ok": False, "price": 1.5, "deep.b": "1"},
+        {
+            "id": "a",
+            "text": "당뇨병",
+            "year": 2020,
+            "ok": True,
+            "deep": {"b": 1},
+            "it's": "x",
+            "size": 2,
+            "many": 1000000,
+        },
+        {
+            "id": "b",
+            "text": "당뇨병",
+            "year": "2020",
+            "ok": False,
+            "price": 1.5,
+            "deep.b": "1",
+            "size": 2.0,
+            "many": 1e6,
+        },
         {"id": "c", "text": "당뇨병", "제목": "가 나"},
     ]
     encode(write(tmp_path / "docs.jsonl", *documents), store)
@@ -167,6 +185,11 @@ def test_filters(store: str, tmp_path: Path) -> None:
         (["ok=false"], {"b"}),
         (["price=1.5"], {"b"}),
         (["제목=가 나"], {"c"}),
+        (["size=2"], {"a", "b"}),
+        (["size=2.0"], {"a", "b"}),
+        (["many=1e6"], {"a", "b"}),
+        (["many=1000000"], {"a", "b"}),
+        (["year=2020.0"], {"a"}),
         (["deep.b=1"], {"a", "b"}),
         (["it's=x"], {"a"}),
         (["gone=1"], set()),

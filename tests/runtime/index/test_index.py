@@ -44,6 +44,12 @@ DOCUMENTS = [
 LONG = "서울의 오늘 날씨는 맑다. 기온은 영상 이십 도까지 오른다. " * 12 + "당뇨병 치료에는 식이요법이 중요하다."
 
 
+NUMBERS = [
+    {"size": 2, "many": 1000000, "large": 9007199254740992},
+    {"size": 2.0, "many": 1e6, "large": 9007199254740993},
+]
+
+
 def ids(index: SparseIndex, question: str, **options: Any) -> list[str]:
     return [hit.id for hit in index.search(question, **options).hits]
 
@@ -153,6 +159,13 @@ def test_enough_documents_are_found_among_many_passages(encoder: SparseEncoder, 
         ({"ok": "false"}, {"b"}),
         ({"price": "1.5"}, {"b"}),
         ({"code": "007"}, {"c"}),
+        ({"year": "2020.0"}, {"a"}),
+        ({"size": "2"}, {"a", "b"}),
+        ({"size": "2.0"}, {"a", "b"}),
+        ({"many": "1e6"}, {"a", "b"}),
+        ({"many": "1000000"}, {"a", "b"}),
+        ({"large": "9007199254740993"}, {"b"}),
+        ({"ok": "1"}, {"c"}),
         ({"제목": "가"}, {"c"}),
         ({"a.b": "1"}, {"a", "b"}),
         ({"gone": "1"}, set()),
@@ -160,8 +173,8 @@ def test_enough_documents_are_found_among_many_passages(encoder: SparseEncoder, 
 )
 def test_filters(encoder: SparseEncoder, tmp_path: Path, filters: Mapping[str, str], found: set[str]) -> None:
     documents = [
-        {"id": "a", "text": "당뇨병", "year": 2020, "kind": "x", "ok": True, "a": {"b": 1}},
-        {"id": "b", "text": "당뇨병", "year": "2021", "kind": "x", "ok": False, "price": 1.5, "a.b": "1"},
+        {"id": "a", "text": "당뇨병", "year": 2020, "kind": "x", "ok": True, "a": {"b": 1}, **NUMBERS[0]},
+        {"id": "b", "text": "당뇨병", "year": "2021", "kind": "x", "ok": False, "price": 1.5, "a.b": "1", **NUMBERS[1]},
         {"id": "c", "text": "당뇨병", "code": "007", "제목": "가", "ok": 1},
     ]
     with SparseIndex.open(tmp_path / "index", encoder) as index:
