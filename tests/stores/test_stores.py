@@ -234,6 +234,17 @@ def test_clear_answers(store: str, tmp_path: Path) -> None:
     assert "filter's field" in run("search", store, "당뇨병", "--filter", 'a"=1').stderr
 
 
+@pytest.mark.parametrize("store", ["qdrant"], indirect=True)
+def test_no_room_is_one_line(store: str, tmp_path: Path) -> None:
+    write(tmp_path / "docs.jsonl", *DOCUMENTS)
+    main = [sys.executable, "-c", "from spladert.cli import main; main()"]
+    command = [*main, "encode", "--input", "docs.jsonl", "--output", store, "--threads", "1", "--no-spin"]
+    limited = ["bash", "-c", 'ulimit -f 64 && exec "$@"', "bash", *command]  # no file of more than 64 KiB
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {store} cannot be used: disk I/O error\n"
+
+
 def test_empty_and_long_and_strange_texts(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
     texts = ["", "가" * 10_000, "😀", "당뇨병 " * 3_000]
     documents = [{"_id": str(n), "text": text, "number": n} for n, text in enumerate(texts)]
