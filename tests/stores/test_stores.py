@@ -245,6 +245,17 @@ def test_no_room_is_one_line(store: str, tmp_path: Path) -> None:
     assert done.stderr == f"error: {store} cannot be used: disk I/O error\n"
 
 
+@pytest.mark.parametrize("store", ["milvus"], indirect=True)
+def test_a_file_that_another_process_has_open_is_named(store: str, tmp_path: Path) -> None:
+    encode(write(tmp_path / "docs.jsonl", *DOCUMENTS[:1]), store)
+    command = [sys.executable, "-c", "from spladert.cli import main; main()", "search", store, "당뇨병"]
+    with open_searcher(store, Connection()):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    reason = "it may be open in another process, or not yours to read and write"
+    assert done.stderr == f"error: {store} cannot be opened: {reason}\n"
+
+
 def test_empty_and_long_and_strange_texts(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
     texts = ["", "가" * 10_000, "😀", "당뇨병 " * 3_000]
     documents = [{"_id": str(n), "text": text, "number": n} for n, text in enumerate(texts)]
