@@ -100,7 +100,9 @@ def open_pgvector_searcher(url: StoreUrl, connection: Connection) -> Iterator[Pg
     with _connected(url, target, connection) as database:
         origin = _origin(database, url, target)
         if origin is None:
-            raise InputError(f"{url} has no table {target.table!r}; fill it with spladert encode --output '{url}'")
+            raise InputError(
+                f"{url} has no table {target.table!r}; fill it with spladert encode --output '{url.whole}'"
+            )
         yield PgvectorSearcher(database, url, target, origin)
 
 

@@ -224,7 +224,8 @@ def test_clear_answers(store: str, tmp_path: Path) -> None:
     for _ in range(2):
         missing = run("search", store, "당뇨병")
         assert missing.exit_code == 1
-        assert "fill it with spladert encode --output" in missing.stderr
+        where = store.replace("localhost/", "localhost:5432/")
+        assert f"fill it with spladert encode --output '{where}'" in missing.stderr
         assert list(tmp_path.iterdir()) == []  # nothing is made by asking
     encode(write(tmp_path / "docs.jsonl"), store)
     assert ask(store, "당뇨병") == []
