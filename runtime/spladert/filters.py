@@ -23,7 +23,10 @@ def _is_text(value: object) -> bool:
 
 
 def wanted_values(text: str) -> list[str | int | float | bool]:
-    """What a filter's value may stand for: the text itself, or the number or boolean that it spells."""
+    """What a filter's value may stand for: the text itself, or the number or boolean that it spells.
+
+    A number is a float, to which integers of the same value are equal; an int is one that no float holds exactly.
+    """
     values: list[str | int | float | bool] = [text]
     if text in ("true", "false"):
         values.append(text == "true")
@@ -31,8 +34,8 @@ def wanted_values(text: str) -> list[str | int | float | bool]:
         number = float(text)
     except ValueError:
         return values
-    if number.is_integer() and abs(number) < 2**53:
-        values.append(int(number))
+    if 2**53 <= abs(number) < 2**63 and text.lstrip("+-").isdecimal():
+        values.append(int(text))
     elif abs(number) < float("inf"):
         values.append(number)
     return values

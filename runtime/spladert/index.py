@@ -12,7 +12,7 @@ from .encoder import SparseEncoder
 from .errors import InputError
 from .files.passages import InPassages
 from .files.records import BadRecord, Fields, Record, UnreadableError
-from .files.sinks.store import Rows, StoreSink, open_store_sink
+from .files.sinks.store import KindOfIds, Rows, StoreSink, open_store_sink
 from .hits import check_question
 from .passages import PassageCutter, Passages
 from .qdrant.collection import PointsCollection
@@ -69,7 +69,7 @@ def open_index_searcher(folder: Path) -> Iterator[PointsSearcher]:
 class SparseIndex:
     """Documents in a folder that can be searched; a context manager. One process has it open at a time.
 
-    What `add` and `delete` have done when they return survives any kill.
+    What `add` and `delete` have done when they return survives any kill. Once closed, all its methods raise InputError.
 
     Attributes:
         folder: where it is.
@@ -80,6 +80,7 @@ class SparseIndex:
         """`open` makes one."""
         self.folder, self.encoder = folder, encoder
         self._points, self._resources = points, ExitStack()
+        self._is_closed = False
         self._collection = PointsCollection(points, f"the index {folder}", encoder)
         self._collection.open(fresh=True)
         self._rows = Rows(self._collection.text_field)
@@ -122,6 +123,7 @@ class SparseIndex:
                 single document is given, of which each character or field would be one.
             StoreError: the engine refuses.
         """
+        self._check_open()
         if isinstance(documents, str | Mapping) or not isinstance(documents, Iterable):
             kind = type(documents).__name__
             raise InputError(f"documents are a list, not a single {kind}: write [document]")
@@ -129,9 +131,9 @@ class SparseIndex:
         if passages is not None:
             cutter = PassageCutter(self.encoder.tokenizer, passages, self.encoder.tokenizer.room("document"))
             records = InPassages(records, cutter, ["text"])
-        count, remaining = 0, iter(records)
+        count, remaining, kind_of_ids = 0, iter(records), KindOfIds()
         while chunk := list(islice(remaining, CHUNK)):
-            count += self._write(chunk)
+            count += self._write(chunk, kind_of_ids)
         return count
 
     def delete(self, ids: Iterable[str | int]) -> None:
@@ -141,6 +143,7 @@ class SparseIndex:
             InputError: a single string is given, which would be an id a character.
             StoreError: the engine refuses.
         """
+        self._check_open()
         if isinstance(ids, str) or not isinstance(ids, Iterable):
             raise InputError(f"ids are a list, not a single {type(ids).__name__}: write [id]")
         documents = [str(each) for each in ids]
@@ -157,6 +160,7 @@ class SparseIndex:
             InputError: the question is no text, empty or has no known token, or `top` or a filter cannot be taken.
             StoreError: the engine refuses.
         """
+        self._check_open()
         how = How(top, hybrid, filters or {})
         check_question(question)
         origin = self._points.origin()
@@ -166,18 +170,22 @@ class SparseIndex:
 
     def optimize(self) -> None:
         """Bring what was added into the form that is searched fastest; worth it after many documents."""
+        self._check_open()
         if self._points.origin() is not None:
             self._points.settle()
 
     def __len__(self) -> int:
         """Documents and passages there are."""
+        self._check_open()
         return self._points.count() if self._points.origin() is not None else 0
 
     def close(self) -> None:
         """Let go of the folder."""
+        self._is_closed = True
         self._resources.close()
 
     def __enter__(self) -> SparseIndex:
+        self._check_open()
         return self
 
     def __exit__(
@@ -185,7 +193,11 @@ class SparseIndex:
     ) -> None:
         self.close()
 
-    def _write(self, records: Sequence[Record | BadRecord]) -> int:
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise InputError(f"the index {self.folder} is closed; open it again")
+
+    def _write(self, records: Sequence[Record | BadRecord], kind_of_ids: KindOfIds) -> int:
         """Returns how many documents begin among them."""
         good = [each for each in records if isinstance(each, Record)]
         if len(good) < len(records):
@@ -193,6 +205,8 @@ class SparseIndex:
             raise InputError(f"document {bad.line}: {bad.error}")
         rows = []
         for record in good:
+            if (reason := kind_of_ids.refusal(record)) is not None:
+                raise InputError(f"document {record.line}: {reason}")
             try:
                 rows.append(self._rows(record))
             except InputError as error:

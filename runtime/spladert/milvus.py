@@ -29,6 +29,7 @@ PROPERTY = "spladert"  # the collection's property that says what made it
 ID, DOCUMENT_ID, DOCUMENT = "id", "document_id", "document"  # fields, besides the URL's for the vectors
 TEXT = "text"  # in the document
 UNREACHABLE = 2  # the code of Milvus's error
+NOT_OPENED = "Open local milvus failed"  # all that the client says of Milvus Lite's reasons
 
 
 @contextmanager
@@ -199,12 +200,13 @@ def _client(url: StoreUrl, connection: Connection) -> Iterator[MilvusClient]:
         from pymilvus import MilvusClient
     except ImportError as error:
         raise DependencyError("Milvus needs pymilvus: pip install 'spladert[milvus]'") from error
-    logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs what it raises too, with a traceback
+    for name in ("pymilvus", "milvus_lite"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # they log what is raised too, with a traceback
     if connection.insecure:
         raise InputError("--insecure is not for Milvus, whose client always checks: name the CA with --ca")
     with _explained(url):
         if url.path is not None:
-            client = MilvusClient(str(url.path))
+            client = _local_client(url)
         else:
             files = {
                 "ca_pem_path": connection.ca,
@@ -221,6 +223,20 @@ def _client(url: StoreUrl, connection: Connection) -> Iterator[MilvusClient]:
         yield client
     finally:
         client.close()
+
+
+def _local_client(url: StoreUrl) -> MilvusClient:
+    from pymilvus import MilvusClient
+    from pymilvus.exceptions import ConnectionConfigException
+
+    try:
+        return MilvusClient(str(url.path))
+    except ConnectionConfigException as error:
+        if error.message != NOT_OPENED:
+            raise
+        raise StoreError(
+            f"{url} cannot be opened: it may be open in another process, or not yours to read and write"
+        ) from None
 
 
 @contextmanager

@@ -16,8 +16,8 @@ import numpy as np
 
 from .encoder import SparseEncoder
 from .errors import DependencyError, InputError, StoreError
-from .files.sinks.store import Refused, Row, StoreSink, json_of, open_store_sink
-from .filters import field_paths
+from .files.sinks.store import Refused, Row, StoreSink, open_store_sink
+from .filters import field_paths, wanted_values
 from .hits import best_passages, encode_question, matches_of, take_passage
 from .json_text import parse_json
 from .origin import Origin, origin_from, origin_of
@@ -100,7 +100,9 @@ def open_pgvector_searcher(url: StoreUrl, connection: Connection) -> Iterator[Pg
     with _connected(url, target, connection) as database:
         origin = _origin(database, url, target)
         if origin is None:
-            raise InputError(f"{url} has no table {target.table!r}; fill it with spladert encode --output '{url}'")
+            raise InputError(
+                f"{url} has no table {target.table!r}; fill it with spladert encode --output '{url.whole}'"
+            )
         yield PgvectorSearcher(database, url, target, origin)
 
 
@@ -135,7 +137,7 @@ class PgvectorTable:
         taken: dict[str, tuple[str, str, str, str]] = {}  # by id: of equal ones the last counts
         for position, (row, vector) in enumerate(zip(rows, vectors, strict=True)):
             try:
-                document = json_of(row.fields)
+                document = row.to_json()
             except InputError as error:
                 refused.append(Refused(position, str(error)))
                 continue
@@ -260,9 +262,13 @@ def query(target: Target, vector: str, limit: int, filters: Mapping[str, str] | 
     conditions, values = [SQL("{} <#> %s::sparsevec < 0").format(field)], [vector]
     for name, value in (filters or {}).items():
         paths = field_paths(name)
-        conditions.append(SQL("({})").format(SQL(" OR ").join([SQL("document #>> %s::text[] = %s")] * len(paths))))
+        # JSON of either kind: `#>>` is the text of a string, and `#>` a value, of which numbers are equal as such.
+        numbers = [json.dumps(each) for each in wanted_values(value) if not isinstance(each, str)]
+        tests = [SQL("document #>> %s::text[] = %s"), *[SQL("document #> %s::text[] = %s::jsonb")] * len(numbers)]
+        conditions.append(SQL("({})").format(SQL(" OR ").join(tests * len(paths))))
         for path in paths:
-            values += [path, value]  # type: ignore[list-item]
+            for each in (value, *numbers):
+                values += [path, each]  # type: ignore[list-item]
     statement = SQL(
         "SELECT id, -({field} <#> %s::sparsevec), {field}::text, document FROM {table} WHERE {where} "
         "ORDER BY {field} <#> %s::sparsevec LIMIT %s"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from .errors import InputError
 from .files.sinks.base import Sink
@@ -166,6 +166,12 @@ class StoreUrl:
             return f"{self.scheme}://{self.path}?collection={self.name}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}{'+https' if self.tls else ''}://{host}:{self.port}/{self.name}"
+
+    @property
+    def whole(self) -> str:
+        """The URL with its options."""
+        mark = "?" if self.path is None else "&"
+        return f"{self}{mark}{urlencode(self.options, safe='/', quote_via=quote)}" if self.options else str(self)
 
     def checked_options(self, *known: str) -> Mapping[str, str]:
         """The options.
@@ -342,7 +348,7 @@ class Searcher(Protocol):
 
 def missing_collection(url: StoreUrl) -> InputError:
     """What to raise where there is nothing to be asked."""
-    return InputError(f"there is no collection {url}; fill it with spladert encode --output '{url}'")
+    return InputError(f"there is no collection {url}; fill it with spladert encode --output '{url.whole}'")
 
 
 def check_no_alias(url: StoreUrl, load: Load) -> None:

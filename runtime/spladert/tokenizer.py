@@ -216,7 +216,7 @@ class TextTokenizer:
         return tokenize(
             self._splitting if split_special_tokens else self._tokenizer,
             [prompt + text for text in checked] if prompt else checked,
-            max_length=self._length(side, max_length),
+            max_length=self.length(side, max_length),
             special_tokens=special_tokens,
             from_beginning=self._from_beginning,
         )
@@ -240,7 +240,7 @@ class TextTokenizer:
 
     def characters_read(self, text: str, *, side: Side | None = None, max_length: int | None = None) -> int:
         """How many characters of a text that is too long the model reads, from its first token to its last."""
-        prompt, kept = self._prompt(side), self._length(side, max_length)
+        prompt, kept = self._prompt(side), self.length(side, max_length)
         whole = prompt + text
         size = CHARACTERS_PER_TOKEN * self._manifest.max_length if self._from_beginning else len(whole)
         while True:
@@ -262,7 +262,7 @@ class TextTokenizer:
         Raises:
             InputError: an argument is out of range, or nothing is left of the length.
         """
-        length, prompt = self._length(side, max_length), self._prompt(side)
+        length, prompt = self.length(side, max_length), self._prompt(side)
         around = self._tokenizer.num_special_tokens_to_add(False) + len(self.all_ids([prompt])[0])
         if around >= length:
             raise InputError(f"a prompt of {around} tokens leaves nothing of {length}; give a larger max_length")
@@ -295,7 +295,12 @@ class TextTokenizer:
         prompts = self._manifest.prompts
         return prompts.get(side or "default", prompts.get("default", ""))
 
-    def _length(self, side: Side | None, asked: int | None) -> int:
+    def length(self, side: Side | None, asked: int | None = None) -> int:
+        """Tokens that a text is cut to, special tokens and prompt included; `asked` is shorter than the side's.
+
+        Raises:
+            InputError: an argument is out of range.
+        """
         check_side(side)
         manifest = self._manifest
         own = {"query": manifest.query_max_length, "document": manifest.document_max_length}.get(side or "")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from spladert import SparseEncoder
+from spladert import InputError, SparseEncoder
 
 TEXTS = [
     "당뇨병 치료에는 식이요법과 운동이 중요하다",
@@ -84,6 +84,34 @@ def test_haystack(encoder: SparseEncoder) -> None:
         found = zip(document.sparse_embedding.indices, document.sparse_embedding.values, strict=True)
         dot = sum(weights.get(i, 0.0) * weight for i, weight in found)
         assert dot == pytest.approx(score(encoder, document.content), rel=1e-4)
+
+
+@pytest.mark.parametrize("framework", ["langchain", "llamaindex", "haystack"])
+def test_what_is_no_text_is_named(encoder: SparseEncoder, framework: str) -> None:
+    if framework == "langchain":
+        pytest.importorskip("langchain_qdrant", reason="needs langchain-qdrant")
+        from spladert.integrations.langchain import SpladeEmbeddings
+
+        embeddings = SpladeEmbeddings(encoder)
+        of_many, of_one = embeddings.embed_documents, [embeddings.embed_query]
+    elif framework == "llamaindex":
+        from spladert.integrations.llamaindex import sparse_functions
+
+        of_many, of_one = sparse_functions(encoder)[0], []  # both are for lists
+    else:
+        haystack = pytest.importorskip("haystack", reason="needs haystack-ai")
+        from spladert.integrations.haystack import SpladeDocumentEmbedder, SpladeTextEmbedder
+
+        of_many, of_one = SpladeDocumentEmbedder().run, [SpladeTextEmbedder().run]
+        with pytest.raises(InputError, match="lone surrogate"):
+            of_many([haystack.Document(content="\ud800", id="a")])
+    for wrong in ("문자열", 5, None, [5]):
+        with pytest.raises(InputError):
+            of_many(wrong)
+    for call in of_one:
+        for wrong in (["문자열"], 5, None, "\ud800"):
+            with pytest.raises(InputError):
+                call(wrong)
 
 
 @pytest.mark.parametrize(

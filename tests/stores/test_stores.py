@@ -100,10 +100,14 @@ def test_documents_with_the_same_id_are_replaced(encoder: SparseEncoder, store: 
 
 def test_ids_of_two_kinds_do_not_become_one(store: str, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", {"id": 1, "text": "가"}, {"id": "x", "text": "나"}, {"id": "1", "text": "다"})
-    done = run("encode", "--input", str(path), "--output", store)
-    assert done.exit_code == 1
-    assert "line 3: the ids of" in done.stderr
-    assert "here '1'): give all as numbers, or all as text" in done.stderr
+    done = encode(path, store, status=3)
+    assert "1 document was refused by the store" in done.stderr
+    (refused,) = (tmp_path / "state").glob("**/*.refused.jsonl")
+    line = json.loads(refused.read_text())
+    assert line["text"] == "다"
+    assert "(here '1'): give all as numbers, or all as text" in line["_refused"]
+    assert {hit["text"] for word in "가나다" for hit in ask(store, word)} == {"가", "나"}
+    encode(path, store, "--skip-errors")
 
 
 def test_a_killed_job_goes_on(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
@@ -138,10 +142,40 @@ def test_what_is_refused_is_kept_aside(encoder: SparseEncoder, store: str, tmp_p
     assert ask(store, "당뇨병", "--filter", "other=mended")[0]["id"] == "bad"
 
 
+def test_a_field_of_passages_in_a_whole_document_is_refused(store: str, tmp_path: Path) -> None:
+    own = {"_id": "own", "text": "당뇨병", "_passage": {"document": "x"}}
+    part = {"_id": "x#1", "text": "당뇨병", "_passage": {"document": "x", "number": 1}}  # refused before, mended
+    done = encode(write(tmp_path / "docs.jsonl", own, part), store, status=3)
+    assert "1 document was refused by the store" in done.stderr
+    (refused,) = (tmp_path / "state").glob("**/*.refused.jsonl")
+    assert "a field '_passage', which is kept for passages" in json.loads(refused.read_text())["_refused"]
+    assert [hit["id"] for hit in ask(store, "당뇨병")] == ["x#1"]
+    encode(write(tmp_path / "new.jsonl", {"_id": "x", "text": "날씨"}), store)
+    assert ask(store, "당뇨병") == []
+
+
 def test_filters(store: str, tmp_path: Path) -> None:
     documents = [
-        {"id": "a", "text": "당뇨병", "year": 2020, "ok": True, "deep": {"b": 1}, "it's": "x"},
-        {"id": "b", "text": "당뇨병", "year": "2020", "ok": False, "price": 1.5, "deep.b": "1"},
+        {
+            "id": "a",
+            "text": "당뇨병",
+            "year": 2020,
+            "ok": True,
+            "deep": {"b": 1},
+            "it's": "x",
+            "size": 2,
+            "many": 1000000,
+        },
+        {
+            "id": "b",
+            "text": "당뇨병",
+            "year": "2020",
+            "ok": False,
+            "price": 1.5,
+            "deep.b": "1",
+            "size": 2.0,
+            "many": 1e6,
+        },
         {"id": "c", "text": "당뇨병", "제목": "가 나"},
     ]
     encode(write(tmp_path / "docs.jsonl", *documents), store)
@@ -151,6 +185,11 @@ def test_filters(store: str, tmp_path: Path) -> None:
         (["ok=false"], {"b"}),
         (["price=1.5"], {"b"}),
         (["제목=가 나"], {"c"}),
+        (["size=2"], {"a", "b"}),
+        (["size=2.0"], {"a", "b"}),
+        (["many=1e6"], {"a", "b"}),
+        (["many=1000000"], {"a", "b"}),
+        (["year=2020.0"], {"a"}),
         (["deep.b=1"], {"a", "b"}),
         (["it's=x"], {"a"}),
         (["gone=1"], set()),
@@ -185,7 +224,8 @@ def test_clear_answers(store: str, tmp_path: Path) -> None:
     for _ in range(2):
         missing = run("search", store, "당뇨병")
         assert missing.exit_code == 1
-        assert "fill it with spladert encode --output" in missing.stderr
+        where = store.replace("localhost/", "localhost:5432/")
+        assert f"fill it with spladert encode --output '{where}'" in missing.stderr
         assert list(tmp_path.iterdir()) == []  # nothing is made by asking
     encode(write(tmp_path / "docs.jsonl"), store)
     assert ask(store, "당뇨병") == []
@@ -193,6 +233,28 @@ def test_clear_answers(store: str, tmp_path: Path) -> None:
     assert "--alias is for OpenSearch" in run("encode", "가", "--output", store, "--alias", "a").stderr
     assert "option 'colour'" in run("search", f"{store}&colour=red", "당뇨병").stderr
     assert "filter's field" in run("search", store, "당뇨병", "--filter", 'a"=1').stderr
+
+
+@pytest.mark.parametrize("store", ["qdrant"], indirect=True)
+def test_no_room_is_one_line(store: str, tmp_path: Path) -> None:
+    write(tmp_path / "docs.jsonl", *DOCUMENTS)
+    main = [sys.executable, "-c", "from spladert.cli import main; main()"]
+    command = [*main, "encode", "--input", "docs.jsonl", "--output", store, "--threads", "1", "--no-spin"]
+    limited = ["bash", "-c", 'ulimit -f 64 && exec "$@"', "bash", *command]  # no file of more than 64 KiB
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {store} cannot be used: disk I/O error\n"
+
+
+@pytest.mark.parametrize("store", ["milvus"], indirect=True)
+def test_a_file_that_another_process_has_open_is_named(store: str, tmp_path: Path) -> None:
+    encode(write(tmp_path / "docs.jsonl", *DOCUMENTS[:1]), store)
+    command = [sys.executable, "-c", "from spladert.cli import main; main()", "search", store, "당뇨병"]
+    with open_searcher(store, Connection()):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    reason = "it may be open in another process, or not yours to read and write"
+    assert done.stderr == f"error: {store} cannot be opened: {reason}\n"
 
 
 def test_empty_and_long_and_strange_texts(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def input_options(command: Callable[..., None]) -> Callable[..., None]:
             help="The text's field or column; of several, the texts are joined by a space.",
         ),
         click.option(
-            "--id-field", metavar="NAME", help="The id's. [default: _id, id or docid where there, else the line number]"
+            "--id-field",
+            metavar="NAME",
+            help="The id's. [default: _id, id or docid where there, else the line number, in an index or store a hash]",
         ),
     ]
     return _decorated(with_fields, options)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..counting import counted
-from ..files import BadRecord, Fields, InputFile, Job, Record, RunOptions, Sink, Summary, encode_records
+from ..files import BadRecord, Encoding, Fields, InputFile, Job, Record, RunOptions, Sink, Summary, encode_records
 from ..files.passages import InPassages
 from ..passages import PassageCutter
 from .group import SOME_LEFT_OUT
@@ -61,9 +61,9 @@ def run_job(
         raise
     seconds = time.perf_counter() - started
     if source is not None:
-        _report(summary, passages, seconds, encoder, skipped)
+        _report(summary, passages, seconds, encoder, job.encoding, skipped)
     elif summary.truncated:
-        click.echo(truncation(summary.truncated, encoder, summary.unread), err=True)
+        click.echo(truncation(summary.truncated, encoder, job.encoding, summary.unread), err=True)
     for sentence in sink.report:
         click.echo(sentence, err=True)
     how = {"seconds": seconds, "variant": encoder.variant.name, "device": encoder.device}
@@ -87,7 +87,12 @@ def _in_passages(
 
 
 def _report(
-    summary: Summary, passages: InPassages | None, seconds: float, encoder: SparseEncoder, skipped: Path | str | None
+    summary: Summary,
+    passages: InPassages | None,
+    seconds: float,
+    encoder: SparseEncoder,
+    encoding: Encoding,
+    skipped: Path | str | None,
 ) -> None:
     done_now = summary.texts + summary.errors - summary.resumed
     line = counted(summary.texts, "text")
@@ -101,7 +106,7 @@ def _report(
         f", {seconds:.1f} s ({done_now / max(seconds, 1e-9):,.0f} a second, {encoder.variant.name} on {encoder.device})"
     )
     if summary.truncated:
-        line += f"; {truncation(summary.truncated, encoder, summary.unread)}"
+        line += f"; {truncation(summary.truncated, encoder, encoding, summary.unread)}"
     if summary.errors and skipped is not None:
         line += f"; {counted(summary.errors, 'bad line')} skipped, see {skipped}"
     if summary.damage is not None:

@@ -37,10 +37,11 @@ def show_vectors(encoder: SparseEncoder, texts: Sequence[str], encoding: Encodin
         if len(vector) > len(shown):
             console.print(Text(f"        and {len(vector) - len(shown)} lighter ones", style="dim"))
     if vectors.truncated:
-        console.print(Text(truncation(vectors.truncated, encoder), style="yellow"))
+        console.print(Text(truncation(vectors.truncated, encoder, encoding), style="yellow"))
 
 
-def truncation(count: int, encoder: SparseEncoder, unread: float | None = None) -> str:
+def truncation(count: int, encoder: SparseEncoder, encoding: Encoding, unread: float | None = None) -> str:
     """How many texts were cut, in words, and the share of them that was not read."""
-    line = f"{counted_were(count, 'text')} longer than {encoder.manifest.max_length} tokens and cut"
+    length = encoder.tokenizer.length(encoding.side, encoding.max_length)
+    line = f"{counted_were(count, 'text')} longer than {length} tokens and cut"
     return line if unread is None else f"{line}: about {unread:.0%} was not read (--passages reads all)"

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..encoder import SparseEncoder
-from ..errors import DependencyError
+from ..errors import DependencyError, InputError
 from ..qdrant.points import sorted_entries
+from . import text_alone
 
 try:
     from haystack import Document, component
@@ -38,7 +39,7 @@ class SpladeTextEmbedder:
         """{"sparse_embedding": that of the text}."""
         self.warm_up()
         assert self._encoder is not None
-        return {"sparse_embedding": SparseEmbedding(*sorted_entries(self._encoder.encode_query(text)))}
+        return {"sparse_embedding": SparseEmbedding(*sorted_entries(self._encoder.encode_query(text_alone(text))))}
 
 
 @component
@@ -55,7 +56,13 @@ class SpladeDocumentEmbedder:
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, list[Document]]:
-        """{"documents": copies of these, each with the embedding of its content}."""
+        """{"documents": copies of these, each with the embedding of its content}.
+
+        Raises:
+            InputError: they are no list of documents, or a content cannot be taken.
+        """
+        if not isinstance(documents, list) or not all(isinstance(document, Document) for document in documents):
+            raise InputError("documents are a list of Haystack's Document; give [Document(content=text)]")
         self.warm_up()
         assert self._encoder is not None
         vectors = self._encoder.encode_document([document.content or "" for document in documents])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..encoder import SparseEncoder
 from ..errors import DependencyError
 from ..qdrant.points import sorted_entries
+from . import text_alone, texts_in_list
 
 try:
     from langchain_qdrant import SparseEmbeddings, SparseVector
@@ -27,10 +28,10 @@ class SpladeEmbeddings(SparseEmbeddings):
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
         """A vector a text."""
-        entries = map(sorted_entries, self.encoder.encode_document(texts))
+        entries = map(sorted_entries, self.encoder.encode_document(texts_in_list(texts)))
         return [SparseVector(indices=indices, values=values) for indices, values in entries]
 
     def embed_query(self, text: str) -> SparseVector:
         """The vector of a question."""
-        indices, values = sorted_entries(self.encoder.encode_query(text))
+        indices, values = sorted_entries(self.encoder.encode_query(text_alone(text)))
         return SparseVector(indices=indices, values=values)

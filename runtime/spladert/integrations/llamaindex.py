@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..encoder import SparseEncoder
 from ..qdrant.points import sorted_entries
 from ..tokenizer import Side
+from . import texts_in_list
 
 # Texts -> (indices of each, weights of each), as LlamaIndex has it.
 SparseFunction = Callable[[list[str]], tuple[list[list[int]], list[list[float]]]]
@@ -25,7 +26,7 @@ def sparse_functions(encoder: SparseEncoder | None = None) -> tuple[SparseFuncti
 
     def of(side: Side) -> SparseFunction:
         def encode(texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
-            entries = [sorted_entries(vector) for vector in loaded.encode(texts, side=side)]
+            entries = [sorted_entries(vector) for vector in loaded.encode(texts_in_list(texts), side=side)]
             return [indices for indices, _ in entries], [weights for _, weights in entries]
 
         return encode

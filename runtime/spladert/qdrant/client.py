@@ -210,6 +210,8 @@ class ClientPoints:
 @contextmanager
 def _explained(url: StoreUrl) -> Iterator[None]:
     """Turns what the client raises in the block into a `StoreError`."""
+    from sqlite3 import Error as SqliteError  # of the local mode, a full disk say
+
     from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
     try:
@@ -218,7 +220,7 @@ def _explained(url: StoreUrl) -> Iterator[None]:
         login = f" (set {API_KEY})" if error.status_code in (401, 403) else ""
         reason = f"{error.status_code} {(error.content or b'')[:300].decode(errors='replace')}"
         raise StoreError(f"{url} refuses: {reason}{login}") from None
-    except (ApiException, ValueError, RuntimeError, OSError) as error:  # the local mode has the latter
+    except (ApiException, SqliteError, ValueError, RuntimeError, OSError) as error:  # the local mode has the latter
         raise StoreError(f"{url} cannot be used: {str(error)[:300]}") from None
 
 

@@ -43,6 +43,7 @@ class PointsCollection:
     def write(self, rows: Sequence[Row], vectors: SparseVectors) -> Sequence[Refused]:
         self._make()
         points: list[PointData] = []
+        taken: list[Row] = []
         refused: list[Refused] = []
         words = document_entries(self._encoder.tokenizer, [row.text for row in rows])
         for position, (row, vector, bm25) in enumerate(zip(rows, vectors, words, strict=True)):
@@ -51,8 +52,9 @@ class PointsCollection:
             except InputError as error:
                 refused.append(Refused(position, str(error)))
                 continue
-            points.append(PointData(point_id(row.id), payload, sorted_entries(vector) if len(vector) else None, bm25))
-        self._delete_others(rows)
+            taken.append(row)
+            points.append(PointData(_point_id(row), payload, sorted_entries(vector) if len(vector) else None, bm25))
+        self._delete_others(taken)
         if points:
             self._points.upsert(points)
         return refused
@@ -75,6 +77,11 @@ class PointsCollection:
         if not self._there:
             self._points.make(origin_of(self._encoder.bundle, self._encoder.variant.name))
             self._there = True
+
+
+def _point_id(row: Row) -> str:
+    """That of a passage is no document's own, whatever that is called: no id of the input has a NUL."""
+    return point_id(row.id if row.id == row.document_id else f"{row.document_id}\0{row.id}")
 
 
 def _payload(row: Row) -> dict[str, object]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qdrant_edge import EdgeShard
 
 META, SHARD, LOCK, JOBS = "spladert.json", "shard", "lock", "jobs"
+NEW_SHARD = f"{SHARD}.new"  # while it is made
 VECTOR = "sparse"
 SCHEMA = 1
 
@@ -66,7 +67,8 @@ def open_points(folder: Path) -> Iterator[EdgePoints]:
     """The points of a folder, for this process alone.
 
     Raises:
-        InputError: the folder holds something else, or another process has it open.
+        InputError: the folder holds something else, or an index without its description, or another process has it
+            open.
         StoreError: the engine cannot open it.
         DependencyError: Qdrant Edge is not installed.
     """
@@ -74,7 +76,7 @@ def open_points(folder: Path) -> Iterator[EdgePoints]:
     if not (folder / META).is_file() and folder.exists():
         if not folder.is_dir():
             raise InputError(f"{folder} is a file, and an index is a folder; choose another name")
-        strange = sorted({path.name for path in folder.iterdir()} - {SHARD, LOCK, JOBS, f"{META}.new"})
+        strange = sorted({path.name for path in folder.iterdir()} - {SHARD, NEW_SHARD, LOCK, JOBS, f"{META}.new"})
         if strange:
             raise InputError(f"{folder} is no index of spladert, and has {strange[0]!r} in it; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,6 +89,7 @@ def open_points(folder: Path) -> Iterator[EdgePoints]:
         ) from None
     points = EdgePoints(folder)
     try:
+        points.check_described()
         yield points
     finally:
         points.close()
@@ -99,6 +102,24 @@ class EdgePoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._shard: EdgeShard | None = None
+
+    def check_described(self) -> None:
+        """
+        Raises:
+            InputError: there are documents, and nothing says of which model.
+            StoreError: the engine cannot open it.
+        """
+        if (self._folder / META).is_file() or not (self._folder / SHARD).exists():
+            return
+        with self._explained():
+            self._shard = require_edge().EdgeShard.load(str(self._folder / SHARD))
+        count = self.count()
+        self.close()
+        if count:  # else it was killed before the description was written
+            raise InputError(
+                f"{self._folder} has an index without its description, {META}: "
+                "put that back, or delete the folder to make the index again"
+            )
 
     def origin(self) -> Origin | None:
         """See `Points`.
@@ -117,7 +138,9 @@ class EdgePoints:
 
     def make(self, origin: Origin) -> None:
         edge = require_edge()
-        shutil.rmtree(self._folder / SHARD, ignore_errors=True)  # of a run that was killed right here
+        shard, new = self._folder / SHARD, self._folder / NEW_SHARD
+        for left in (shard, new):  # of a run that was killed right here
+            shutil.rmtree(left, ignore_errors=True)
         config = edge.EdgeConfig(
             sparse_vectors={
                 VECTOR: edge.EdgeSparseVectorParams(),
@@ -125,9 +148,12 @@ class EdgePoints:
             }
         )
         with self._explained():
-            self._shard = edge.EdgeShard.create(str(self._folder / SHARD), config)
+            made = edge.EdgeShard.create(str(new), config)
             keyword = edge.PayloadSchemaType.Keyword
-            self._shard.update(edge.UpdateOperation.create_field_index(f"{PASSAGE}.document", keyword))
+            made.update(edge.UpdateOperation.create_field_index(f"{PASSAGE}.document", keyword))
+            made.close()
+            new.rename(shard)  # so that one that is there is whole
+            self._shard = edge.EdgeShard.load(str(shard))
         write_whole(self._folder / META, json.dumps({"schema": SCHEMA, "origin": asdict(origin)}, indent=2).encode())
 
     def upsert(self, points: Sequence[PointData]) -> None:

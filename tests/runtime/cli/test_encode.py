@@ -151,6 +151,9 @@ def test_texts_that_are_cut_are_counted(run: Run, tmp_path: Path) -> None:
     assert message in run("--input", tmp_path / "a.txt").stderr
     assert message in run("치료 " * 200, "방법 " * 200, "짧은 글").stderr
     assert "cut" not in run("짧은 글").stderr
+    shorter = "2 texts were longer than 4 tokens and cut"
+    assert shorter in run("--input", tmp_path / "a.txt", "--max-length", "4").stderr
+    assert shorter in run("치료 " * 200, "방법 " * 200, "짧은 글", "--max-length", "4").stderr
 
 
 def test_standard_input_in_a_named_format(run: Run) -> None:

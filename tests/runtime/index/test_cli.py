@@ -159,6 +159,15 @@ def test_wrong_places_and_options_are_named(run: Run) -> None:
         assert message in done.stderr
 
 
+def test_help_says_what_the_id_is_where_there_is_none(run: Run) -> None:
+    help = " ".join(CliRunner().invoke(main, ["index", "--help"]).stdout.split())
+    assert "else the line number, in an index or store a hash]" in help
+    Path("twice.jsonl").write_text('{"text": "당뇨병"}\n' * 2, encoding="utf-8")
+    run("index", "twice.jsonl", "my")
+    with SparseIndex.open("my") as index:
+        assert len(index) == 1
+
+
 def test_bad_lines_are_kept_aside(run: Run) -> None:
     with Path("docs.jsonl").open("a") as stream:
         stream.write('{no json\n{"body": "a", "other": "\\ud800"}\n')

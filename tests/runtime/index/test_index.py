@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ import pytest
 from spladert import InputError, SparseEncoder
 from spladert.evaluation.retrieval import search as exact_search
 from spladert.index import SparseIndex
+from spladert.origin import origin_of
 from spladert.passages import Passages
+from spladert.qdrant.edge import open_points
 
 WORDS = [
     "당뇨병",
@@ -40,6 +42,12 @@ DOCUMENTS = [
     for n in range(200)
 ]
 LONG = "서울의 오늘 날씨는 맑다. 기온은 영상 이십 도까지 오른다. " * 12 + "당뇨병 치료에는 식이요법이 중요하다."
+
+
+NUMBERS = [
+    {"size": 2, "many": 1000000, "large": 9007199254740992},
+    {"size": 2.0, "many": 1e6, "large": 9007199254740993},
+]
 
 
 def ids(index: SparseIndex, question: str, **options: Any) -> list[str]:
@@ -116,6 +124,24 @@ def test_a_document_in_passages_is_found_by_its_best_one(encoder: SparseEncoder,
         assert len(index) == 1
 
 
+def test_a_document_that_is_called_like_a_passage_stays(encoder: SparseEncoder, folder: Path) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        index.add([{"id": "a#1", "text": "손해배상 소송"}])
+        index.add([{"id": "a", "text": LONG}], passages=Passages())
+        assert ids(index, "손해배상") == ["a#1"]
+        index.delete(["a"])
+        assert (len(index), ids(index, "손해배상")) == (1, ["a#1"])
+
+
+def test_a_refused_document_leaves_its_earlier_version(encoder: SparseEncoder, folder: Path) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        index.add([{"id": "a", "text": LONG}], passages=Passages())
+        before = len(index)
+        with pytest.raises(InputError, match="Out of range float"):
+            index.add([{"id": "a", "text": LONG, "other": float("nan")}])
+        assert len(index) == before
+
+
 def test_enough_documents_are_found_among_many_passages(encoder: SparseEncoder, folder: Path) -> None:
     with SparseIndex.open(folder, encoder) as index:
         index.add([{"id": f"long{n}", "text": LONG} for n in range(6)], passages=Passages())
@@ -133,6 +159,13 @@ def test_enough_documents_are_found_among_many_passages(encoder: SparseEncoder, 
         ({"ok": "false"}, {"b"}),
         ({"price": "1.5"}, {"b"}),
         ({"code": "007"}, {"c"}),
+        ({"year": "2020.0"}, {"a"}),
+        ({"size": "2"}, {"a", "b"}),
+        ({"size": "2.0"}, {"a", "b"}),
+        ({"many": "1e6"}, {"a", "b"}),
+        ({"many": "1000000"}, {"a", "b"}),
+        ({"large": "9007199254740993"}, {"b"}),
+        ({"ok": "1"}, {"c"}),
         ({"제목": "가"}, {"c"}),
         ({"a.b": "1"}, {"a", "b"}),
         ({"gone": "1"}, set()),
@@ -140,8 +173,8 @@ def test_enough_documents_are_found_among_many_passages(encoder: SparseEncoder, 
 )
 def test_filters(encoder: SparseEncoder, tmp_path: Path, filters: Mapping[str, str], found: set[str]) -> None:
     documents = [
-        {"id": "a", "text": "당뇨병", "year": 2020, "kind": "x", "ok": True, "a": {"b": 1}},
-        {"id": "b", "text": "당뇨병", "year": "2021", "kind": "x", "ok": False, "price": 1.5, "a.b": "1"},
+        {"id": "a", "text": "당뇨병", "year": 2020, "kind": "x", "ok": True, "a": {"b": 1}, **NUMBERS[0]},
+        {"id": "b", "text": "당뇨병", "year": "2021", "kind": "x", "ok": False, "price": 1.5, "a.b": "1", **NUMBERS[1]},
         {"id": "c", "text": "당뇨병", "code": "007", "제목": "가", "ok": 1},
     ]
     with SparseIndex.open(tmp_path / "index", encoder) as index:
@@ -208,6 +241,7 @@ def test_what_cannot_be_taken_is_named(encoder: SparseEncoder, folder: Path) -> 
         ({"text": "a", "id": 1, "other": {1, 2}}, "field 'other': a value of type set"),
         ({"text": "a", "other": _endless()}, "field 'other': Circular reference"),
         ({"text": "a", "id": "1", "_id": {}}, "'_id' holds a object"),
+        ({"text": "a", "_passage": {"document": "x"}}, "a field '_passage', which is kept for passages"),
     ]
     with SparseIndex.open(folder, encoder) as index:
         for document, message in refused:
@@ -220,6 +254,16 @@ def test_what_cannot_be_taken_is_named(encoder: SparseEncoder, folder: Path) -> 
             index.search("가", filters={'"': "1"})
         with pytest.raises(InputError, match="overlap"):
             index.add(["a"], passages=Passages(overlap=62))
+
+
+def test_ids_of_two_kinds_do_not_become_one(encoder: SparseEncoder, folder: Path) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        for passages in (None, Passages()):
+            with pytest.raises(InputError, match=r"document 2: .* there are both kinds"):
+                index.add([{"id": 1, "text": "가"}, "나", {"id": "1", "text": "다"}], passages=passages)
+            with pytest.raises(InputError, match=r"document 1: .* there are both kinds"):
+                index.add([{"id": "2", "text": "가"}, {"id": 2, "text": "다"}], passages=passages)
+        assert len(index) == 0
 
 
 def test_a_single_thing_is_no_list_of_documents_or_ids(encoder: SparseEncoder, folder: Path) -> None:
@@ -253,6 +297,27 @@ def test_only_one_has_it_open(encoder: SparseEncoder, folder: Path) -> None:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert f"InputError: the index {folder} is open elsewhere" in done.stderr
     SparseIndex.open(folder, encoder).close()
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_closed_index_stays_closed(encoder: SparseEncoder, folder: Path, own: bool) -> None:
+    index = SparseIndex.open(folder, encoder if own else None)
+    index.add([{"id": "a", "text": "당뇨병"}])
+    index.close()
+    index.close()
+    calls: list[Callable[[], object]] = [
+        lambda: index.add(["당뇨병"]),
+        lambda: index.delete(["a"]),
+        lambda: index.search("당뇨병"),
+        index.optimize,
+        lambda: len(index),
+        index.__enter__,
+    ]
+    for call in calls:
+        with pytest.raises(InputError, match=f"the index {folder} is closed"):
+            call()
+    with SparseIndex.open(folder, encoder) as again:
+        assert len(again) == 1
 
 
 def test_a_folder_of_something_else_is_left_alone(encoder: SparseEncoder, folder: Path) -> None:
@@ -304,10 +369,23 @@ with SparseIndex.open({str(folder)!r}) as index:
 
 
 def test_a_kill_while_it_is_made_leaves_nothing_in_the_way(encoder: SparseEncoder, folder: Path) -> None:
-    with SparseIndex.open(folder, encoder) as index:
-        index.add(["당뇨병"])
+    with open_points(folder) as points:
+        points.make(origin_of(encoder.bundle, encoder.variant.name))
     (folder / "spladert.json").unlink()  # written last
+    (folder / "shard.new").mkdir()
     with SparseIndex.open(folder, encoder) as index:
         assert len(index) == 0
         index.add(["당뇨병", "계약서"])
         assert len(index) == 2
+
+
+def test_documents_without_their_description_are_left_alone(encoder: SparseEncoder, folder: Path) -> None:
+    with SparseIndex.open(folder, encoder) as index:
+        index.add(["당뇨병"])
+    description = folder / "spladert.json"
+    kept = description.rename(folder.with_name("kept"))
+    with pytest.raises(InputError, match="has an index without its description"):
+        SparseIndex.open(folder, encoder)
+    kept.rename(description)
+    with SparseIndex.open(folder, encoder) as index:
+        assert len(index) == 1

@@ -49,13 +49,19 @@ class Row:
     document_id: str
     is_first: bool = True
 
-    def plain_fields(self) -> dict[str, Any]:
-        """The fields as JSON has them.
+    def to_json(self) -> str:
+        """The fields as a JSON object.
 
         Raises:
-            InputError: a value is none that JSON has.
+            InputError: a value is none that JSON has, or a whole document has the field that says what passage it is.
         """
-        plain: dict[str, Any] = json.loads(json_of(self.fields))
+        if PASSAGE in self.fields and self.id == self.document_id:
+            raise InputError(f"the document has a field {PASSAGE!r}, which is kept for passages; rename it")
+        return json_of(self.fields)
+
+    def plain_fields(self) -> dict[str, Any]:
+        """The fields as JSON has them; raises as `to_json`."""
+        plain: dict[str, Any] = json.loads(self.to_json())
         return plain
 
 
@@ -142,7 +148,7 @@ class StoreSink:
         self._collection, self._where, self._spool = collection, where, spool
         self._facts: dict[str, Any] = {}
         self._rows = Rows(collection.text_field)
-        self._spelling: type | None = None  # int or str, of the ids that look like numbers
+        self._kind = KindOfIds()
         self.report: tuple[str, ...] = ()
         self.refused = 0
 
@@ -174,31 +180,25 @@ class StoreSink:
         return saved.progress
 
     def write(self, records: Sequence[Record], vectors: SparseVectors) -> None:
-        """See `Sink`.
+        """See `Sink`. A document whose id is of the other kind than those before it is refused too.
 
         Raises:
-            InputError: there are ids 1 and "1", which are one to a store, so that one document would replace another.
             StoreError: the store refuses as a whole, or has not answered for long.
         """
         if not records:
             return
-        self._check_spelling(records)
         self._rows.text_field = self._collection.text_field
         rows = [self._rows(record) for record in records]
-        refused = self._collection.write(rows, vectors)
-        self._spool.append({REFUSED: b"".join(_refused_line(rows[each.position], each.reason) for each in refused)})
-
-    def _check_spelling(self, records: Sequence[Record]) -> None:
-        for record in records:
-            whole = record if record.passage is None else record.passage.whole
-            if whole.numbered or (isinstance(whole.id, str) and not whole.id.isdecimal()):
-                continue
-            if self._spelling not in (None, type(whole.id)):
-                raise InputError(
-                    f'line {whole.line}: the ids of {self._where} are text, to which 1 and "1" are one, and the '
-                    f"input has both kinds (here {whole.id!r}): give all as numbers, or all as text"
-                )
-            self._spelling = type(whole.id)
+        reasons = [self._kind.refusal(record) for record in records]
+        refused = [_refused_line(row, reason) for row, reason in zip(rows, reasons, strict=True) if reason is not None]
+        if refused:
+            kept = [position for position, reason in enumerate(reasons) if reason is None]
+            rows = [rows[position] for position in kept]
+            vectors = SparseVectors.from_rows([vectors[position] for position in kept], vectors.vocabulary_size)
+        if rows:
+            found = self._collection.write(rows, vectors)
+            refused += [_refused_line(rows[each.position], each.reason) for each in found]
+        self._spool.append({REFUSED: b"".join(refused)})
 
     def reject(self, records: Sequence[BadRecord]) -> None:
         self._spool.append({ERRORS: b"".join(record.to_json() for record in records)})
@@ -225,6 +225,26 @@ class StoreSink:
         self._spool.remove()
 
 
+class KindOfIds:
+    """Tells ids 1 and "1" apart, which are one to a store, so that one document would replace another."""
+
+    def __init__(self) -> None:
+        self._kind: type | None = None  # int or str, of the ids so far that look like numbers
+
+    def refusal(self, record: Record) -> str | None:
+        """Why a record cannot be taken after those before it; None if it can."""
+        whole = record if record.passage is None else record.passage.whole
+        if whole.numbered or (isinstance(whole.id, str) and not whole.id.isdecimal()):
+            return None
+        self._kind = self._kind or type(whole.id)
+        if self._kind is type(whole.id):
+            return None
+        return (
+            'ids are kept as text, to which 1 and "1" are one, and there are both kinds '
+            f"(here {whole.id!r}): give all as numbers, or all as text"
+        )
+
+
 class Rows:
     """Makes rows of records.
 
@@ -241,7 +261,8 @@ class Rows:
         passage = record.passage
         if passage is None:
             own = document_id(record, fields)
-            return Row(own, fields, record.text, own)
+            document = _document_of(own, fields)
+            return Row(own, fields, record.text, document, is_first=document == own)
         if self._whole[0] is not passage.whole:
             self._whole = passage.whole, document_id(passage.whole, self._fields(passage.whole))
         document = self._whole[1]
@@ -252,6 +273,15 @@ class Rows:
         fields = {name: value for name, value in record.fields.items() if name != REASON}
         fields.setdefault(self.text_field, record.text)
         return fields
+
+
+def _document_of(own: str, fields: Mapping[str, object]) -> str:
+    """The document that a row without passages is of: another one where it is a passage that was refused before."""
+    facts = fields.get(PASSAGE)
+    document = facts.get("document") if isinstance(facts, Mapping) else None
+    if isinstance(facts, Mapping) and isinstance(document, str) and own == f"{document}#{facts.get('number')}":
+        return document
+    return own
 
 
 def document_id(record: Record, fields: Mapping[str, object]) -> str:
