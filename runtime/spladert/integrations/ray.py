@@ -121,7 +121,7 @@ def encode_corpus(
         kind: of the input's files, where their endings do not say.
         batch_size: the most texts of a batch.
         connection: how a store is reached.
-        overwrite: delete what the output holds first.
+        overwrite: delete first what a job left in the output: its parts, errors and record. Other files stay.
         advance: called with parts done, parts in all, and rows done, after each part.
 
     Raises:

@@ -234,10 +234,52 @@ def test_only_the_same_job_goes_on(encoder: SparseEncoder, tiny_bundle: Path, tm
         begin(job, bundle, find_parts(job.source, 4))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("x")
-    with pytest.raises(InputError, match="holds something already"):
+    with pytest.raises(InputError, match="no job of a cluster made them"):
         begin(replace(job, places=Places(str(path), str(tmp_path / "mine"))), bundle, parts)
     begin(job, bundle, parts, overwrite=True)
     assert report_of(job, parts) == []
+
+
+def test_overwrite_deletes_what_a_job_made_and_nothing_else(
+    encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "in" / "day=1" / "a.jsonl", tmp_path / "out"
+    source.parent.mkdir(parents=True)
+    source.write_text('{"text": "가"}\n{"text": null}\n', encoding="utf-8")
+    job = ClusterJob(Places(str(tmp_path / "in"), str(output)), str(tiny_bundle))
+    run(encoder, job, tiny_bundle)
+    others = [output / "notes.md", output / "day=1" / "part-of-mine.parquet", output / "_errors" / "why.txt"]
+    for path in others:
+        path.write_text("mine")
+    parts = find_parts(job.source, 10**6)
+    bundle = open_bundle(tiny_bundle)
+    begin(job, bundle, parts, overwrite=True)
+    assert sorted(path for path in output.rglob("*") if path.is_file()) == sorted(
+        [*others, output / "_spladert" / "job.json"]
+    )
+
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "part-000000.parquet").write_text("mine")
+    with pytest.raises(InputError, match=r"foreign has files already, and no job of a cluster made them; take another"):
+        begin(replace(job, places=Places(str(source), str(foreign))), bundle, parts, overwrite=True)
+    assert (foreign / "part-000000.parquet").read_text() == "mine"
+    assert not (foreign / "_spladert").exists()
+
+
+@pytest.mark.parametrize("where", ["in", "link", "in/../in", "."])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_holds_the_input_is_refused(
+    tiny_bundle: Path, tmp_path: Path, where: str, overwrite: bool
+) -> None:
+    source = tmp_path / "in" / "corpus.txt"
+    source.parent.mkdir()
+    source.write_text("가\n", encoding="utf-8")
+    (tmp_path / "link").symlink_to("in")
+    job = ClusterJob(Places(str(source), str(tmp_path / where)), str(tiny_bundle))
+    with pytest.raises(InputError, match=r"holds the input .*corpus\.txt; take another folder"):
+        begin(job, open_bundle(tiny_bundle), find_parts(job.source, 100), overwrite=overwrite)
+    assert source.exists()
 
 
 def test_columns_that_are_missing_or_taken(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path) -> None:
