@@ -153,11 +153,12 @@ def begun(job: ClusterJob, part: Part) -> int:
 
 
 def report_of(job: ClusterJob, parts: list[Part]) -> list[PartReport]:
-    """The reports of the parts that are done."""
-    there = {path.rpartition("/")[2] for path, _ in (job.output / RECORD / "parts").below()}
-    numbers = [part.number for part in parts if f"{part.number:06}.json" in there]
+    """The reports of the parts that are done, and whose files are there as they were written."""
+    sizes = dict(job.output.below())
+    numbers = [part.number for part in parts if _done_file(job, part.number).path in sizes]
     with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(lambda number: PartReport(**_done_file(job, number).read_json()), numbers))
+        reports = pool.map(lambda number: PartReport(**_done_file(job, number).read_json()), numbers)
+    return [each for each in reports if each.file is None or sizes.get((job.output / each.file).path) == each.bytes]
 
 
 def pending(parts: list[Part], done: list[PartReport]) -> list[Part]:

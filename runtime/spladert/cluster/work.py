@@ -61,6 +61,8 @@ def encode_part(
         seconds=time.perf_counter() - started,
         worker=f"{socket.gethostname()}:{os.getpid()}",
         engine=f"{encoder.variant.name}, {encoder.engine.runs_on}",
+        file=counts.file,
+        bytes=counts.bytes,
     )
     record_done(job, report)
     return report
@@ -72,6 +74,8 @@ class _Counts:
     tokens: int = 0
     truncated: int = 0
     rejected: int = 0
+    file: str | None = None
+    bytes: int = 0
 
 
 class _Rejected:
@@ -131,8 +135,9 @@ def _to_file(
         made.close()
     if made.path.exists():
         folders = [part.folder] if part.folder else []
-        target = job.output / "/".join([*folders, f"{part.name}.{job.format}"])
-        target.take(made.path)
+        counts.file = "/".join([*folders, f"{part.name}.{job.format}"])
+        counts.bytes = made.path.stat().st_size
+        (job.output / counts.file).take(made.path)
     return counts
 
 

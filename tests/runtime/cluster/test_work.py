@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -240,6 +241,22 @@ def test_only_the_same_job_goes_on(encoder: SparseEncoder, tiny_bundle: Path, tm
     assert report_of(job, parts) == []
 
 
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_a_part_whose_file_is_gone_or_cut_is_done_again(
+    encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path, format: Any
+) -> None:
+    source = tmp_path / "in" / "day=1" / "a.jsonl"
+    source.parent.mkdir(parents=True)
+    source.write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c"}\n{"text": null}\n')
+    job = ClusterJob(Places(str(tmp_path / "in"), str(tmp_path / "out")), str(tiny_bundle), format=format)
+    run(encoder, job, tiny_bundle, part_bytes=14)
+    parts = find_parts(job.source, 14)
+    assert pending(parts, report_of(job, parts)) == []  # that of no good row too, which has no file in parquet
+    (tmp_path / "out" / "day=1" / f"part-000000.{format}").unlink()
+    os.truncate(tmp_path / "out" / "day=1" / f"part-000002.{format}", 20)
+    assert [part.number for part in pending(parts, report_of(job, parts))] == [0, 2]
+
+
 def test_overwrite_deletes_what_a_job_made_and_nothing_else(
     encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path
 ) -> None:
@@ -292,8 +309,6 @@ def test_columns_that_are_missing_or_taken(encoder: SparseEncoder, tiny_bundle: 
 
 
 def test_a_worker_has_cores_of_its_own(tmp_path: Path) -> None:
-    import os
-
     usable = os.sched_getaffinity(0)
     if len(usable) < 2:
         pytest.skip("one core: there is nothing to share out")
