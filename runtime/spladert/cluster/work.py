@@ -93,9 +93,12 @@ class _Rejected:
         self._file.close()
 
     def __call__(self, line: int, error: str, raw: str) -> None:
-        """`line` counts from the part's beginning, which `start` gives (row groups of parquet, bytes of others)."""
+        """`line` counts those of the part, which begins at `start`: a row group of parquet, a byte of others.
+
+        Its number in the file would need all that is before it, which may be terabytes.
+        """
         self.count += 1
-        value = {"file": self._part.path, "start": self._part.start, "line": line, "error": error, "raw": raw}
+        value = {"file": self._part.path, "start": self._part.start, "line_of_part": line, "error": error, "raw": raw}
         self._file.write(json.dumps(value).encode("ascii") + b"\n")
 
     def keep(self, job: ClusterJob) -> None:

@@ -95,7 +95,7 @@ def test_rows_that_cannot_be_encoded_lie_beside_with_the_reason(
     assert (report.rows, report.rejected) == (2, 1)
     assert [row["id"] for row in rows_of(tmp_path / "out")] == [1, 3]
     [line] = (tmp_path / "out" / "_errors" / "part-000000.jsonl").read_text().splitlines()
-    assert json.loads(line)["line"] == 2
+    assert json.loads(line)["line_of_part"] == 2
     assert json.loads(line)["error"] == "field 'text' holds a null instead of a string"
 
 
@@ -107,7 +107,7 @@ def test_objects_that_fit_no_column_are_rejected(encoder: SparseEncoder, tiny_bu
     [report] = run(encoder, job, tiny_bundle)
     assert (report.rows, report.rejected) == (1001, 2)
     errors = [json.loads(line) for line in (tmp_path / "out" / "_errors" / "part-000000.jsonl").open()]
-    assert [error["line"] for error in errors] == [1001, 1002]
+    assert [error["line_of_part"] for error in errors] == [1001, 1002]
     assert "field 'new' is in none of the first rows" in errors[1]["error"]
     [report] = run(encoder, replace(job, format="jsonl", places=Places(str(path), str(tmp_path / "o2"))), tiny_bundle)
     assert (report.rows, report.rejected) == (1003, 0)
@@ -127,10 +127,10 @@ def test_an_odd_value_among_the_first_rows_is_rejected_with_its_field(
     assert (report.rows, report.rejected) == (18, 2)
     assert [row["id"] for row in rows_of(tmp_path / "out")] == [f"d{n}" for n in range(20) if n not in (3, 5)]
     errors = [json.loads(line) for line in (tmp_path / "out" / "_errors" / "part-000000.jsonl").open()]
-    assert (errors[0]["line"], json.loads(errors[0]["raw"])) == (7, objects[3])
+    assert (errors[0]["line_of_part"], json.loads(errors[0]["raw"])) == (7, objects[3])
     assert errors[0]["error"].startswith("field 'id' does not fit its column, string (")
     assert ("it has a lone surrogate (U+D800)" in errors[0]["error"]) == isinstance(odd, str)
-    assert (errors[1]["line"], errors[1]["error"]) == (11, "field 'text' holds a null instead of a string")
+    assert (errors[1]["line_of_part"], errors[1]["error"]) == (11, "field 'text' holds a null instead of a string")
 
 
 def test_a_column_of_two_types_ends_the_job_and_names_the_record(
@@ -194,6 +194,21 @@ def test_passages_are_those_of_one_machine(
         assert row.keys() == {"key", "year", "text", "begin", "end", "indices", "values"}
         assert row["values"] == pytest.approx(each["values"], abs=1e-5)
     assert len(written) > 8
+
+
+def test_an_error_says_where_its_row_is(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path) -> None:
+    lines = ['{"text": "a"}', "", '{"text": "b"}', "[1]", '{"text": "c"}', "{"]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(lines))
+    job = ClusterJob(Places(str(path), str(tmp_path / "out")), str(tiny_bundle))
+    assert len(run(encoder, job, tiny_bundle, part_bytes=20)) == 3
+    content, bad = path.read_bytes(), []
+    for kept in sorted((tmp_path / "out" / "_errors").iterdir()):
+        for error in map(json.loads, kept.open()):
+            begun = [at for at in range(error["start"], len(content)) if at == 0 or content[at - 1 : at] == b"\n"]
+            bad.append(content[begun[error["line_of_part"] - 1] :].partition(b"\n")[0].decode())
+            assert error["raw"] == bad[-1]
+    assert bad == ["[1]", "{"]
 
 
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
