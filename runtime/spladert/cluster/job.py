@@ -20,7 +20,7 @@ from .report import PartReport
 
 RECORD = "_spladert"  # names that begin with _ are no data to Spark, Arrow and Ray
 ERRORS = "_errors"
-PART_FILE = re.compile(r"\.?part-\d{6}\.(parquet|jsonl|refused\.jsonl)(\..+)?")  # of data or errors, also half written
+PART_FILE = re.compile(r"\.?part-\d{6}\.(parquet|jsonl)(\..+)?")  # of data or errors, also half written
 READERS = 32  # of small files at a time: one after the other, tens of thousands from far away take half an hour
 
 

@@ -17,6 +17,7 @@ from ..files.ahead import Ahead
 from ..files.parquet import require_pyarrow
 from ..files.passages import InPassages
 from ..files.records import BadRecord, UnreadableError
+from ..files.sinks.store import REASON, REFUSED
 from ..passages import PassageCutter, Passages
 from ..stores import Connection, Load, open_sink, parse_store_url
 from .columns import INDICES, VALUES, Texts, run, tokenize, vector_columns
@@ -57,7 +58,7 @@ def encode_part(
         rows=counts.rows,
         tokens=counts.tokens,
         truncated=counts.truncated,
-        rejected=rejected.count + counts.rejected,
+        rejected=rejected.count,
         seconds=time.perf_counter() - started,
         worker=f"{socket.gethostname()}:{os.getpid()}",
         engine=f"{encoder.variant.name}, {encoder.engine.runs_on}",
@@ -73,7 +74,6 @@ class _Counts:
     rows: int = 0
     tokens: int = 0
     truncated: int = 0
-    rejected: int = 0
     file: str | None = None
     bytes: int = 0
 
@@ -309,12 +309,11 @@ def _to_store(
         records = InPassages(records, _cutter(encoder, job, job.passages), job.text)
     summary = _send(encoder, job, records, load, RunOptions(batch_size, skip_errors=True), connection)
     counts.truncated = summary.truncated
-    for left in sorted((folder / "state").glob("*.jsonl")):
-        kept = left.name.rpartition(".")[0].rpartition(".")[2]  # "refused" of NAME.refused.jsonl
-        refused = sum(1 for _ in left.open("rb"))
-        counts.rejected += refused
-        counts.rows -= refused
-        (job.output / ERRORS / f"{part.name}.{kept}.jsonl").take(left)
+    for left in sorted((folder / "state").glob("*.jsonl")):  # with a name of its job, of REFUSED or ERRORS
+        for value in map(json.loads, left.open("rb")):
+            why = value.pop(REASON) if left.name.endswith(REFUSED) else value
+            rejected(why["line"], why["error"], value["raw"] if why is value else json.dumps(value))
+            counts.rows -= 1
     return counts
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ...stores import Load
 
 REFUSED, ERRORS = "refused.jsonl", "errors.jsonl"
-REASON = "_refused"  # the field of a refused document that says why; it is not stored
+REASON = "_refused"  # the field of a refused document that says its line and why; it is not stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,8 @@ class StoreSink:
         self._rows.text_field = self._collection.text_field
         rows = [self._rows(record) for record in records]
         refused = self._collection.write(rows, vectors)
-        self._spool.append({REFUSED: b"".join(_refused_line(rows[each.position], each.reason) for each in refused)})
+        lines = (_refused_line(records[each.position].line, rows[each.position], each.reason) for each in refused)
+        self._spool.append({REFUSED: b"".join(lines)})
 
     def _check_spelling(self, records: Sequence[Record]) -> None:
         for record in records:
@@ -309,8 +310,9 @@ _HASHED = json.JSONEncoder(sort_keys=True, default=str)
 _STORED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)
 
 
-def _refused_line(row: Row, reason: str) -> bytes:
-    return json.dumps({"_id": row.id, **row.fields, REASON: reason}, default=str).encode("ascii") + b"\n"
+def _refused_line(line: int, row: Row, reason: str) -> bytes:
+    value = {"_id": row.id, **row.fields, REASON: {"line": line, "error": reason}}
+    return json.dumps(value, default=str).encode("ascii") + b"\n"
 
 
 def _lines(path: Path) -> int:
