@@ -58,6 +58,30 @@ def test_what_goes_into_a_store_is_a_document(store: str, tiny_bundle: Path, tmp
     assert hit.score == pytest.approx(sum(weight * document.get(i, 0.0) for i, weight in asked.items()), rel=1e-4)
 
 
+@pytest.mark.parametrize("id", ["bad", None])
+def test_what_a_store_refuses_is_kept_like_other_errors(
+    encoder: SparseEncoder, store: str, tmp_path: Path, id: str | None
+) -> None:
+    bad = {"text": "나", "other": "\ud800"} if id is None else {"id": id, "text": "나", "other": "\ud800"}
+    path = tmp_path / "in.jsonl"
+    path.write_text("\n".join(["{", '{"text": "a"}', json.dumps(bad)]))
+    job = ClusterJob(Places(str(path), str(tmp_path / "record"), store), encoding=Encoding("document"))
+    [part] = parts = find_parts(job.source, 10**6)
+    begin(job, open_bundle(), parts)
+    report = encode_part(encoder, job, part)
+    assert (report.rows, report.rejected) == (1, 2)
+    [kept] = (tmp_path / "record" / "_errors").iterdir()
+    errors = [json.loads(line) for line in kept.open()]
+    assert [(error["file"], error["start"], error["line_of_part"]) for error in errors] == [
+        (str(path), 0, 1),
+        (str(path), 0, 3),
+    ]
+    assert errors[1]["error"] == "the document cannot be JSON: field 'other' has a lone surrogate (U+D800)"
+    raw = json.loads(errors[1]["raw"])
+    assert {name: raw[name] for name in ("text", "other")} == {name: bad[name] for name in ("text", "other")}
+    assert id is None or raw["_id"] == id
+
+
 def test_passages_into_a_store(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text(json.dumps({"id": "long", "text": LONG, "year": 2020}) + "\n", encoding="utf-8")
     places = Places(str(tmp_path / "in.jsonl"), str(tmp_path / "record"), store)

@@ -135,7 +135,8 @@ def test_what_is_refused_is_kept_aside(encoder: SparseEncoder, store: str, tmp_p
     (refused,) = (tmp_path / "state").glob("**/*.refused.jsonl")
     line = json.loads(refused.read_text())
     assert (line["_id"], line["other"]) == ("bad", "\ud800")
-    assert line["_refused"] == "the document cannot be JSON: field 'other' has a lone surrogate (U+D800)"
+    reason = "the document cannot be JSON: field 'other' has a lone surrogate (U+D800)"
+    assert line["_refused"] == {"line": 1, "error": reason}
     assert_exact(encoder, store, DOCUMENTS)
     mended = write(tmp_path / "mended.jsonl", {**line, "other": "mended"})
     encode(mended, store)

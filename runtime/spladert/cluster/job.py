@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -18,6 +20,7 @@ from .report import PartReport
 
 RECORD = "_spladert"  # names that begin with _ are no data to Spark, Arrow and Ray
 ERRORS = "_errors"
+PART_FILE = re.compile(r"\.?part-\d{6}\.(parquet|jsonl)(\..+)?")  # of data or errors, also half written
 READERS = 32  # of small files at a time: one after the other, tens of thousands from far away take half an hour
 
 
@@ -92,19 +95,23 @@ def begin(job: ClusterJob, bundle: Bundle, parts: list[Part], *, overwrite: bool
     """Record what the job is, or check that what an interrupted run left is the same.
 
     Raises:
-        InputError: the output holds something else.
+        InputError: the output holds something else, or the input.
     """
     output, facts = job.output, job.facts(bundle, parts)
-    if [path for path, _ in output.below()] == [output.path]:
+    below = [path for path, _ in output.below()]
+    if below == [output.path]:
         raise InputError(f"{output} is a file, and the output is a folder; take another name")
-    if overwrite:
-        output.delete()
-    (output / RECORD / "attempts").delete()  # those of this run count
+    if held := next((part.path for part in parts if _is_in(part.path, output)), None):
+        raise InputError(f"{output} holds the input {held}; take another folder for the output")
     record = output / RECORD / "job.json"
+    if below and record.path not in below:
+        advice = "take another folder" if overwrite else "--overwrite is only for a job's own, so take another folder"
+        raise InputError(f"{output} has files already, and no job of a cluster made them; {advice}")
+    if overwrite:
+        _delete_parts(output, below)
+    (output / RECORD / "attempts").delete()  # those of this run count
     left = record.read_json()
     if left is None:
-        if output.below():
-            raise InputError(f"{output} holds something already: --overwrite replaces it, or take another folder")
         record.write_json(facts)
         return
     if differ := [name for name in facts if left.get(name) != facts[name]]:
@@ -112,6 +119,20 @@ def begin(job: ClusterJob, bundle: Bundle, parts: list[Part], *, overwrite: bool
             f"{output} was begun with another {', '.join(differ)}: give the same again to finish it, "
             "or --overwrite to start over"
         )
+
+
+def _is_in(path: str, folder: Place) -> bool:
+    if folder.is_local:  # by whatever links it was named
+        return os.path.realpath(path).startswith(os.path.realpath(folder.path) + os.sep)
+    return path.startswith(f"{folder.path}/")
+
+
+def _delete_parts(output: Place, below: list[str]) -> None:
+    """Delete what a job left in its output, and nothing else; the record last, so that a stop leaves a job's folder."""
+    with ThreadPoolExecutor(READERS) as pool:
+        made = [path for path in below if PART_FILE.fullmatch(path.rpartition("/")[2])]
+        list(pool.map(lambda path: Place(output.url, path).delete(), made))
+    (output / RECORD).delete()
 
 
 def _done_file(job: ClusterJob, part: int) -> Place:
@@ -132,11 +153,12 @@ def begun(job: ClusterJob, part: Part) -> int:
 
 
 def report_of(job: ClusterJob, parts: list[Part]) -> list[PartReport]:
-    """The reports of the parts that are done."""
-    there = {path.rpartition("/")[2] for path, _ in (job.output / RECORD / "parts").below()}
-    numbers = [part.number for part in parts if f"{part.number:06}.json" in there]
+    """The reports of the parts that are done, and whose files are there as they were written."""
+    sizes = dict(job.output.below())
+    numbers = [part.number for part in parts if _done_file(job, part.number).path in sizes]
     with ThreadPoolExecutor(READERS) as pool:
-        return list(pool.map(lambda number: PartReport(**_done_file(job, number).read_json()), numbers))
+        reports = pool.map(lambda number: PartReport(**_done_file(job, number).read_json()), numbers)
+    return [each for each in reports if each.file is None or sizes.get((job.output / each.file).path) == each.bytes]
 
 
 def pending(parts: list[Part], done: list[PartReport]) -> list[Part]:

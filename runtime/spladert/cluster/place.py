@@ -114,11 +114,14 @@ class Place:
                 shutil.copyfileobj(source, stream, COPY_BYTES)
 
     def delete(self) -> None:
-        """Delete a folder with all that is in it, if it is there."""
+        """Delete a file, or a folder with all that is in it, if it is there."""
         fs = require_fs()
         with _told(self):
-            if self.files.get_file_info(self.path).type == fs.FileType.Directory:
+            kind = self.files.get_file_info(self.path).type
+            if kind == fs.FileType.Directory:
                 self.files.delete_dir(self.path)
+            elif kind == fs.FileType.File:
+                self.files.delete_file(self.path)
 
     def _beside(self) -> Path:
         target = Path(self.path)

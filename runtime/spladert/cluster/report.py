@@ -20,6 +20,8 @@ class PartReport:
         seconds: that it took its worker, reading and writing included.
         worker: host and process.
         engine: the variant and what ran it.
+        file: of its rows, below the output; None where there is none.
+        bytes: of that file.
     """
 
     part: int
@@ -30,6 +32,8 @@ class PartReport:
     seconds: float
     worker: str
     engine: str
+    file: str | None = None
+    bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ..files.ahead import Ahead
 from ..files.parquet import require_pyarrow
 from ..files.passages import InPassages
 from ..files.records import BadRecord, UnreadableError
+from ..files.sinks.store import REASON, REFUSED
 from ..passages import PassageCutter, Passages
 from ..stores import Connection, Load, open_sink, parse_store_url
 from .columns import INDICES, VALUES, Texts, run, tokenize, vector_columns
@@ -57,10 +58,12 @@ def encode_part(
         rows=counts.rows,
         tokens=counts.tokens,
         truncated=counts.truncated,
-        rejected=rejected.count + counts.rejected,
+        rejected=rejected.count,
         seconds=time.perf_counter() - started,
         worker=f"{socket.gethostname()}:{os.getpid()}",
         engine=f"{encoder.variant.name}, {encoder.engine.runs_on}",
+        file=counts.file,
+        bytes=counts.bytes,
     )
     record_done(job, report)
     return report
@@ -71,7 +74,8 @@ class _Counts:
     rows: int = 0
     tokens: int = 0
     truncated: int = 0
-    rejected: int = 0
+    file: str | None = None
+    bytes: int = 0
 
 
 class _Rejected:
@@ -89,9 +93,12 @@ class _Rejected:
         self._file.close()
 
     def __call__(self, line: int, error: str, raw: str) -> None:
-        """`line` counts from the part's beginning, which `start` gives (row groups of parquet, bytes of others)."""
+        """`line` counts those of the part, which begins at `start`: a row group of parquet, a byte of others.
+
+        Its number in the file would need all that is before it, which may be terabytes.
+        """
         self.count += 1
-        value = {"file": self._part.path, "start": self._part.start, "line": line, "error": error, "raw": raw}
+        value = {"file": self._part.path, "start": self._part.start, "line_of_part": line, "error": error, "raw": raw}
         self._file.write(json.dumps(value).encode("ascii") + b"\n")
 
     def keep(self, job: ClusterJob) -> None:
@@ -131,8 +138,9 @@ def _to_file(
         made.close()
     if made.path.exists():
         folders = [part.folder] if part.folder else []
-        target = job.output / "/".join([*folders, f"{part.name}.{job.format}"])
-        target.take(made.path)
+        counts.file = "/".join([*folders, f"{part.name}.{job.format}"])
+        counts.bytes = made.path.stat().st_size
+        (job.output / counts.file).take(made.path)
     return counts
 
 
@@ -301,12 +309,11 @@ def _to_store(
         records = InPassages(records, _cutter(encoder, job, job.passages), job.text)
     summary = _send(encoder, job, records, load, RunOptions(batch_size, skip_errors=True), connection)
     counts.truncated = summary.truncated
-    for left in sorted((folder / "state").glob("*.jsonl")):
-        kept = left.name.rpartition(".")[0].rpartition(".")[2]  # "refused" of NAME.refused.jsonl
-        refused = sum(1 for _ in left.open("rb"))
-        counts.rejected += refused
-        counts.rows -= refused
-        (job.output / ERRORS / f"{part.name}.{kept}.jsonl").take(left)
+    for left in sorted((folder / "state").glob("*.jsonl")):  # with a name of its job, of REFUSED or ERRORS
+        for value in map(json.loads, left.open("rb")):
+            why = value.pop(REASON) if left.name.endswith(REFUSED) else value
+            rejected(why["line"], why["error"], value["raw"] if why is value else json.dumps(value))
+            counts.rows -= 1
     return counts
 
 

@@ -121,13 +121,14 @@ def encode_corpus(
         kind: of the input's files, where their endings do not say.
         batch_size: the most texts of a batch.
         connection: how a store is reached.
-        overwrite: delete what the output holds first.
+        overwrite: delete first what a job left in the output: its parts, errors and record. Other files stay.
         advance: called with parts done, parts in all, and rows done, after each part.
 
     Raises:
         InputError: the input or the output cannot be read or written, the output is another job's, a store is a file
             of this machine, or this machine has no room for so many workers.
-        BundleError: the bundle cannot be opened, or has no such variant.
+        BundleError: the bundle cannot be opened, is damaged, or has no such variant.
+        DeviceError: this machine has no such device; not for a GPU, which the workers alone need.
         DependencyError: ray or pyarrow is not installed.
         SpladertError: a worker failed, and why.
     """
@@ -139,6 +140,9 @@ def encode_corpus(
     if job.variant is not None and not any(job.variant in (each.name, each.precision) for each in variants):
         have = ", ".join(each.name for each in variants)  # said here in a line, not by every worker
         raise BundleError(f"the bundle has no variant {job.variant!r}, it has {have}")
+    request = make_request(job.device, job.variant, None)
+    if job.device not in GPUS:  # the driver's machine may have none
+        SparseEncoder.from_bundle(bundle, request).close()  # a bundle that is damaged is damaged for every worker
     parts = find_parts(job.source, part_bytes, kind=kind)
     job = with_schema(job, parts)
     begin(job, bundle, parts, overwrite=overwrite)
@@ -147,7 +151,7 @@ def encode_corpus(
     now: list[PartReport] = []
     if left:
         if job.places.store is not None and not done:
-            with SparseEncoder.from_bundle(bundle, make_request(job.device, job.variant, None)) as encoder:
+            with SparseEncoder.from_bundle(bundle, request) as encoder:
                 prepare_store(encoder, job, connection or Connection())
         count = _start(ray, job.device in GPUS, workers, threads)
         how = {"job": job, "batch_size": batch_size, "connection": connection}

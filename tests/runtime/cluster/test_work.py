@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def test_rows_that_cannot_be_encoded_lie_beside_with_the_reason(
     assert (report.rows, report.rejected) == (2, 1)
     assert [row["id"] for row in rows_of(tmp_path / "out")] == [1, 3]
     [line] = (tmp_path / "out" / "_errors" / "part-000000.jsonl").read_text().splitlines()
-    assert json.loads(line)["line"] == 2
+    assert json.loads(line)["line_of_part"] == 2
     assert json.loads(line)["error"] == "field 'text' holds a null instead of a string"
 
 
@@ -106,7 +107,7 @@ def test_objects_that_fit_no_column_are_rejected(encoder: SparseEncoder, tiny_bu
     [report] = run(encoder, job, tiny_bundle)
     assert (report.rows, report.rejected) == (1001, 2)
     errors = [json.loads(line) for line in (tmp_path / "out" / "_errors" / "part-000000.jsonl").open()]
-    assert [error["line"] for error in errors] == [1001, 1002]
+    assert [error["line_of_part"] for error in errors] == [1001, 1002]
     assert "field 'new' is in none of the first rows" in errors[1]["error"]
     [report] = run(encoder, replace(job, format="jsonl", places=Places(str(path), str(tmp_path / "o2"))), tiny_bundle)
     assert (report.rows, report.rejected) == (1003, 0)
@@ -126,10 +127,10 @@ def test_an_odd_value_among_the_first_rows_is_rejected_with_its_field(
     assert (report.rows, report.rejected) == (18, 2)
     assert [row["id"] for row in rows_of(tmp_path / "out")] == [f"d{n}" for n in range(20) if n not in (3, 5)]
     errors = [json.loads(line) for line in (tmp_path / "out" / "_errors" / "part-000000.jsonl").open()]
-    assert (errors[0]["line"], json.loads(errors[0]["raw"])) == (7, objects[3])
+    assert (errors[0]["line_of_part"], json.loads(errors[0]["raw"])) == (7, objects[3])
     assert errors[0]["error"].startswith("field 'id' does not fit its column, string (")
     assert ("it has a lone surrogate (U+D800)" in errors[0]["error"]) == isinstance(odd, str)
-    assert (errors[1]["line"], errors[1]["error"]) == (11, "field 'text' holds a null instead of a string")
+    assert (errors[1]["line_of_part"], errors[1]["error"]) == (11, "field 'text' holds a null instead of a string")
 
 
 def test_a_column_of_two_types_ends_the_job_and_names_the_record(
@@ -195,6 +196,21 @@ def test_passages_are_those_of_one_machine(
     assert len(written) > 8
 
 
+def test_an_error_says_where_its_row_is(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path) -> None:
+    lines = ['{"text": "a"}', "", '{"text": "b"}', "[1]", '{"text": "c"}', "{"]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(lines))
+    job = ClusterJob(Places(str(path), str(tmp_path / "out")), str(tiny_bundle))
+    assert len(run(encoder, job, tiny_bundle, part_bytes=20)) == 3
+    content, bad = path.read_bytes(), []
+    for kept in sorted((tmp_path / "out" / "_errors").iterdir()):
+        for error in map(json.loads, kept.open()):
+            begun = [at for at in range(error["start"], len(content)) if at == 0 or content[at - 1 : at] == b"\n"]
+            bad.append(content[begun[error["line_of_part"] - 1] :].partition(b"\n")[0].decode())
+            assert error["raw"] == bad[-1]
+    assert bad == ["[1]", "{"]
+
+
 @pytest.mark.parametrize("format", ["parquet", "jsonl"])
 def test_passages_need_ids(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path, format: Any) -> None:
     path = tmp_path / "a.jsonl"
@@ -234,10 +250,68 @@ def test_only_the_same_job_goes_on(encoder: SparseEncoder, tiny_bundle: Path, tm
         begin(job, bundle, find_parts(job.source, 4))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("x")
-    with pytest.raises(InputError, match="holds something already"):
+    with pytest.raises(InputError, match="no job of a cluster made them"):
         begin(replace(job, places=Places(str(path), str(tmp_path / "mine"))), bundle, parts)
     begin(job, bundle, parts, overwrite=True)
     assert report_of(job, parts) == []
+
+
+@pytest.mark.parametrize("format", ["parquet", "jsonl"])
+def test_a_part_whose_file_is_gone_or_cut_is_done_again(
+    encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path, format: Any
+) -> None:
+    source = tmp_path / "in" / "day=1" / "a.jsonl"
+    source.parent.mkdir(parents=True)
+    source.write_text('{"text": "a"}\n{"text": "b"}\n{"text": "c"}\n{"text": null}\n')
+    job = ClusterJob(Places(str(tmp_path / "in"), str(tmp_path / "out")), str(tiny_bundle), format=format)
+    run(encoder, job, tiny_bundle, part_bytes=14)
+    parts = find_parts(job.source, 14)
+    assert pending(parts, report_of(job, parts)) == []  # that of no good row too, which has no file in parquet
+    (tmp_path / "out" / "day=1" / f"part-000000.{format}").unlink()
+    os.truncate(tmp_path / "out" / "day=1" / f"part-000002.{format}", 20)
+    assert [part.number for part in pending(parts, report_of(job, parts))] == [0, 2]
+
+
+def test_overwrite_deletes_what_a_job_made_and_nothing_else(
+    encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "in" / "day=1" / "a.jsonl", tmp_path / "out"
+    source.parent.mkdir(parents=True)
+    source.write_text('{"text": "가"}\n{"text": null}\n', encoding="utf-8")
+    job = ClusterJob(Places(str(tmp_path / "in"), str(output)), str(tiny_bundle))
+    run(encoder, job, tiny_bundle)
+    others = [output / "notes.md", output / "day=1" / "part-of-mine.parquet", output / "_errors" / "why.txt"]
+    for path in others:
+        path.write_text("mine")
+    parts = find_parts(job.source, 10**6)
+    bundle = open_bundle(tiny_bundle)
+    begin(job, bundle, parts, overwrite=True)
+    assert sorted(path for path in output.rglob("*") if path.is_file()) == sorted(
+        [*others, output / "_spladert" / "job.json"]
+    )
+
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "part-000000.parquet").write_text("mine")
+    with pytest.raises(InputError, match=r"foreign has files already, and no job of a cluster made them; take another"):
+        begin(replace(job, places=Places(str(source), str(foreign))), bundle, parts, overwrite=True)
+    assert (foreign / "part-000000.parquet").read_text() == "mine"
+    assert not (foreign / "_spladert").exists()
+
+
+@pytest.mark.parametrize("where", ["in", "link", "in/../in", "."])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_output_that_holds_the_input_is_refused(
+    tiny_bundle: Path, tmp_path: Path, where: str, overwrite: bool
+) -> None:
+    source = tmp_path / "in" / "corpus.txt"
+    source.parent.mkdir()
+    source.write_text("가\n", encoding="utf-8")
+    (tmp_path / "link").symlink_to("in")
+    job = ClusterJob(Places(str(source), str(tmp_path / where)), str(tiny_bundle))
+    with pytest.raises(InputError, match=r"holds the input .*corpus\.txt; take another folder"):
+        begin(job, open_bundle(tiny_bundle), find_parts(job.source, 100), overwrite=overwrite)
+    assert source.exists()
 
 
 def test_columns_that_are_missing_or_taken(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path) -> None:
@@ -250,8 +324,6 @@ def test_columns_that_are_missing_or_taken(encoder: SparseEncoder, tiny_bundle: 
 
 
 def test_a_worker_has_cores_of_its_own(tmp_path: Path) -> None:
-    import os
-
     usable = os.sched_getaffinity(0)
     if len(usable) < 2:
         pytest.skip("one core: there is nothing to share out")

@@ -179,7 +179,7 @@ def test_bad_lines_are_kept_aside(run: Run) -> None:
     Path("refused.jsonl").write_text('{"body": "a", "other": "\\ud800"}\n')
     assert run("index", "refused.jsonl", "your", "--field", "body").exit_code == 3
     (refused,) = Path("my/jobs").glob("*.refused.jsonl")
-    assert "field 'other' has a lone surrogate (U+D800)" in json.loads(refused.read_text())["_refused"]
+    assert "field 'other' has a lone surrogate (U+D800)" in json.loads(refused.read_text())["_refused"]["error"]
 
 
 def test_the_model_is_that_of_the_index(run: Run, tiny_bundle: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from spladert import SparseEncoder
+from spladert.bundle import open_bundle
 from spladert.cli import main
 from spladert.cluster import ClusterJob, Places
 from spladert.errors import BundleError, InputError, SpladertError
@@ -172,6 +174,16 @@ def test_what_a_worker_says_is_one_sentence(cluster: str, corpus: Path, tmp_path
     (tmp_path / "out" / "_spladert" / "job.json").write_text("{")
     with pytest.raises(InputError, match=r"job\.json is damaged .* --overwrite starts over"):
         encode_corpus(job)
+
+
+def test_a_cut_bundle_is_told_before_anything_begins(corpus: Path, tmp_path: Path, tiny_bundle: Path) -> None:
+    cut = Path(shutil.copytree(tiny_bundle, tmp_path / "cut"))
+    graph = open_bundle(cut).manifest.variants[0].files[0].name
+    os.truncate(cut / graph, 1000)
+    job = job_of(corpus, tmp_path / "out", cut)
+    with pytest.raises(BundleError, match=r"has 1000 bytes instead of \d+: truncated or altered"):
+        encode_corpus(job)
+    assert not (tmp_path / "out").exists()
 
 
 def test_s3(cluster: str, corpus: Path, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

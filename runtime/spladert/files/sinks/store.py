@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ...stores import Load
 
 REFUSED, ERRORS = "refused.jsonl", "errors.jsonl"
-REASON = "_refused"  # the field of a refused document that says why; it is not stored
+REASON = "_refused"  # the field of a refused document that says its line and why; it is not stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,15 +190,15 @@ class StoreSink:
         self._rows.text_field = self._collection.text_field
         rows = [self._rows(record) for record in records]
         reasons = [self._kind.refusal(record) for record in records]
-        refused = [_refused_line(row, reason) for row, reason in zip(rows, reasons, strict=True) if reason is not None]
+        kept = [position for position, reason in enumerate(reasons) if reason is None]
+        refused = [(position, reason) for position, reason in enumerate(reasons) if reason is not None]
         if refused:
-            kept = [position for position, reason in enumerate(reasons) if reason is None]
-            rows = [rows[position] for position in kept]
             vectors = SparseVectors.from_rows([vectors[position] for position in kept], vectors.vocabulary_size)
-        if rows:
-            found = self._collection.write(rows, vectors)
-            refused += [_refused_line(rows[each.position], each.reason) for each in found]
-        self._spool.append({REFUSED: b"".join(refused)})
+        if kept:
+            found = self._collection.write([rows[position] for position in kept], vectors)
+            refused += [(kept[each.position], each.reason) for each in found]
+        lines = (_refused_line(records[position].line, rows[position], reason) for position, reason in refused)
+        self._spool.append({REFUSED: b"".join(lines)})
 
     def reject(self, records: Sequence[BadRecord]) -> None:
         self._spool.append({ERRORS: b"".join(record.to_json() for record in records)})
@@ -339,8 +339,9 @@ _HASHED = json.JSONEncoder(sort_keys=True, default=str)
 _STORED = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)
 
 
-def _refused_line(row: Row, reason: str) -> bytes:
-    return json.dumps({"_id": row.id, **row.fields, REASON: reason}, default=str).encode("ascii") + b"\n"
+def _refused_line(line: int, row: Row, reason: str) -> bytes:
+    value = {"_id": row.id, **row.fields, REASON: {"line": line, "error": reason}}
+    return json.dumps(value, default=str).encode("ascii") + b"\n"
 
 
 def _lines(path: Path) -> int:
