@@ -147,9 +147,9 @@ def _bundle(model: str) -> str:
 
 
 def _say(report: ClusterReport, job: ClusterJob, seconds: float) -> None:
-    tokens = f", {counted(report.tokens, 'token')}" if report.tokens else ""
     what = "row" if job.passages is None or job.places.store is not None else "passage"
-    line = f"{counted(report.rows, what)}{tokens}, {counted(report.parts, 'part')}, {seconds:.1f} s"
+    line = f"{counted(report.rows, what)}, {counted(report.tokens, 'token')}, {counted(report.parts, 'part')}"
+    line += f", {seconds:.1f} s"
     if report.resumed == report.parts:
         line += "; it was whole already, and nothing was done"
     elif report.resumed:
