@@ -21,6 +21,7 @@ from ..stores import Connection, is_store_url, parse_store_url
 from .options import Runtime, stderr_console, write_json
 
 FORMATS = ("parquet", "jsonl")
+FILES = (".parquet", ".jsonl")  # endings of their files
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,10 @@ def encode_on_cluster(
         raise click.UsageError("--engine ray reads and writes folders and files that all workers reach, no pipes")
     if fields.id is not None and store is None and passages is None:
         raise click.UsageError("--id-field is for a store, or --passages; a file has all columns under their names")
+    if store is None and Path(output).suffix in FILES and not output.endswith("/"):
+        raise click.UsageError(
+            f"--engine ray writes a folder, and {output} is a file's name: take another, or {output}/"
+        )
     if format not in (None, *FORMATS):
         raise click.UsageError(f"--engine ray writes {' or '.join(FORMATS)}, not {format}")
     job = ClusterJob(
