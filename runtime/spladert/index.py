@@ -94,11 +94,16 @@ class SparseIndex:
             encoder: what makes the vectors; None loads the model that made the index, for a new one the default.
 
         Raises:
-            InputError: the index is another model's, or another process has it open, or the folder is none of ours.
+            InputError: an argument is of another type, or the index is another model's, or another process has it open,
+                or the folder is none of ours.
             StoreError: the engine cannot open it.
             BundleError, DeviceError: the model cannot be loaded.
             DependencyError: Qdrant Edge or onnxruntime is not installed.
         """
+        if not isinstance(folder, str | Path):
+            raise InputError(f"the folder is {type(folder).__name__}; give a str or a Path")
+        if not isinstance(encoder, SparseEncoder | None):
+            raise InputError(f"the encoder is {type(encoder).__name__}; give a SparseEncoder, of SparseEncoder.load()")
         folder = Path(folder)
         with ExitStack() as stack:
             points = stack.enter_context(open_points(folder))

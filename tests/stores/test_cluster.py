@@ -33,6 +33,9 @@ def test_parts_into_a_store(encoder: SparseEncoder, store: str, tmp_path: Path) 
     reports = [encode_part(encoder, job, part) for part in (*parts, parts[0])]  # the first one twice
     assert sum(report.rows for report in reports[:-1]) == 20
     assert sum(report.rejected for report in reports) == 1
+    texts = [str(document["text"]) for document in documents]
+    ids = encoder.tokenize_batch(texts, side="document").input_ids
+    assert sum(report.tokens for report in reports[:-1]) == sum(map(len, ids))
     [error] = [json.loads(line) for path in (tmp_path / "record" / "_errors").iterdir() for line in path.open()]
     assert "not valid JSON" in error["error"]
     with open_searcher(store, Connection()) as searcher:

@@ -21,6 +21,7 @@ from ..stores import Connection, is_store_url, parse_store_url
 from .options import Runtime, stderr_console, write_json
 
 FORMATS = ("parquet", "jsonl")
+FILES = (".parquet", ".jsonl")  # endings of their files
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,10 @@ def encode_on_cluster(
         raise click.UsageError("--engine ray reads and writes folders and files that all workers reach, no pipes")
     if fields.id is not None and store is None and passages is None:
         raise click.UsageError("--id-field is for a store, or --passages; a file has all columns under their names")
+    if store is None and Path(output).suffix in FILES and not output.endswith("/"):
+        raise click.UsageError(
+            f"--engine ray writes a folder, and {output} is a file's name: take another, or {output}/"
+        )
     if format not in (None, *FORMATS):
         raise click.UsageError(f"--engine ray writes {' or '.join(FORMATS)}, not {format}")
     job = ClusterJob(
@@ -147,9 +152,9 @@ def _bundle(model: str) -> str:
 
 
 def _say(report: ClusterReport, job: ClusterJob, seconds: float) -> None:
-    tokens = f", {counted(report.tokens, 'token')}" if report.tokens else ""
     what = "row" if job.passages is None or job.places.store is not None else "passage"
-    line = f"{counted(report.rows, what)}{tokens}, {counted(report.parts, 'part')}, {seconds:.1f} s"
+    line = f"{counted(report.rows, what)}, {counted(report.tokens, 'token')}, {counted(report.parts, 'part')}"
+    line += f", {seconds:.1f} s"
     if report.resumed == report.parts:
         line += "; it was whole already, and nothing was done"
     elif report.resumed:

@@ -21,6 +21,17 @@ from .report import PartReport
 RECORD = "_spladert"  # names that begin with _ are no data to Spark, Arrow and Ray
 ERRORS = "_errors"
 PART_FILE = re.compile(r"\.?part-\d{6}\.(parquet|jsonl)(\..+)?")  # of data or errors, also half written
+FACTS = {  # of a job that is another one, in a user's words where their names are none
+    "places": "place of the input or output",
+    "bundle": "model",
+    "text": "field of the text",
+    "id": "field of the id",
+    "encoding": "option of the encoding",
+    "passages": "option of the passages",
+    "schema": "set of columns in the input",
+    "cut": "size of the input's files or of a part",
+    "parts": "size of the input's files or of a part",
+}
 READERS = 32  # of small files at a time: one after the other, tens of thousands from far away take half an hour
 
 
@@ -115,9 +126,9 @@ def begin(job: ClusterJob, bundle: Bundle, parts: list[Part], *, overwrite: bool
         record.write_json(facts)
         return
     if differ := [name for name in facts if left.get(name) != facts[name]]:
+        what = " and ".join(dict.fromkeys(FACTS.get(name, name) for name in differ))
         raise InputError(
-            f"{output} was begun with another {', '.join(differ)}: give the same again to finish it, "
-            "or --overwrite to start over"
+            f"{output} was begun with another {what}: give the same again to finish it, or --overwrite to start over"
         )
 
 

@@ -57,7 +57,11 @@ class Place:
         return bool(self.files.type_name == "local")
 
     def below(self) -> list[tuple[str, int]]:
-        """(path, bytes) of the file that this is, or of all files in the folder, by path; none where nothing is."""
+        """(path, bytes) of the file that this is, or of all files in the folder, by path; none where nothing is.
+
+        Raises:
+            InputError: it is a device or the like, or cannot be read.
+        """
         fs = require_fs()
         with _told(self):
             info = self.files.get_file_info(self.path)
@@ -65,6 +69,8 @@ class Place:
                 return [(info.path, info.size)]
             if info.type == fs.FileType.NotFound:
                 return []
+            if info.type != fs.FileType.Directory:
+                raise InputError(f"{self} is neither a file nor a folder; take another place")
             found = self.files.get_file_info(fs.FileSelector(self.path, recursive=True))
         return sorted((info.path, info.size) for info in found if info.type == fs.FileType.File)
 

@@ -14,7 +14,7 @@ class PartReport:
     Attributes:
         part: its number.
         rows: rows encoded.
-        tokens: token ids that were run; 0 where a store's sink ran them.
+        tokens: token ids that were run.
         truncated: texts that were cut.
         rejected: rows that could not be encoded.
         seconds: that it took its worker, reading and writing included.

@@ -308,7 +308,7 @@ def _to_store(
     if job.passages is not None:
         records = InPassages(records, _cutter(encoder, job, job.passages), job.text)
     summary = _send(encoder, job, records, load, RunOptions(batch_size, skip_errors=True), connection)
-    counts.truncated = summary.truncated
+    counts.tokens, counts.truncated = summary.tokens, summary.truncated
     for left in sorted((folder / "state").glob("*.jsonl")):  # with a name of its job, of REFUSED or ERRORS
         for value in map(json.loads, left.open("rb")):
             why = value.pop(REASON) if left.name.endswith(REFUSED) else value

@@ -121,6 +121,7 @@ class Progress:
         cut_characters: characters of those texts that it was measured on, some of each chunk.
         unread_characters: how many of them were not read.
         digest: digest of those records.
+        tokens: token ids that were run.
     """
 
     records: int = 0
@@ -129,6 +130,7 @@ class Progress:
     cut_characters: int = 0
     unread_characters: int = 0
     digest: str = ""
+    tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class Summary:
         damage: where and why the input ended before its end; None where it was whole.
         unread: the share of the characters of cut texts that was not read, 0 to 1, measured on some of each chunk.
         refused: those of the texts that the output does not take, which are kept aside.
+        tokens: token ids that were run.
     """
 
     texts: int
@@ -152,6 +155,7 @@ class Summary:
     damage: str | None = None
     unread: float = 0.0
     refused: int = 0
+    tokens: int = 0
 
 
 class Digest:

@@ -63,7 +63,7 @@ def encode_records(
     try:
         chunks.start()
         encoded.start()
-        for chunk, vectors, cut, unread in encoded:
+        for chunk, vectors, tokens, cut, unread in encoded:
             sink.write(chunk.good, vectors)
             if chunk.bad and not options.skip_errors:
                 raise _bad_record_error(chunk.bad[0], done.records + len(chunk.good), sink)
@@ -78,6 +78,7 @@ def encode_records(
                 cut_characters=done.cut_characters + cut,
                 unread_characters=done.unread_characters + unread,
                 digest=digest.hex(),
+                tokens=done.tokens + tokens,
             )
             sink.commit(done)
             advance(done.records, chunk.position)
@@ -94,13 +95,14 @@ def encode_records(
         None if damage is None else f"line {damage.line}: {damage.error}",
         done.unread_characters / max(done.cut_characters, 1),
         sink.refused,
+        done.tokens,
     )
 
 
 def _encode(
     encoder: SparseEncoder, chunks: ChunkReader, job: Job, options: RunOptions
-) -> Iterator[tuple[Chunk, SparseVectors, int, int]]:
-    """Each chunk with its vectors, the characters of texts that were cut, and how many of those were not read.
+) -> Iterator[tuple[Chunk, SparseVectors, int, int, int]]:
+    """Each chunk with its vectors, its tokens, the characters of texts that were cut, and how many were not read.
 
     The last two are of some of these texts, evenly chosen: they are tokenized a second time for it.
     """
@@ -118,7 +120,7 @@ def _encode(
         cut = [chunk.good[i].text for i in positions[:: len(positions) // MEASURED + 1]]
         read = (encoder.tokenizer.characters_read(text, side=how.side, max_length=how.max_length) for text in cut)
         characters = sum(map(len, cut))
-        yield chunk, vectors, characters, characters - sum(read)
+        yield chunk, vectors, sum(map(len, tokenized.input_ids)), characters, characters - sum(read)
 
 
 def _bad_record_error(record: BadRecord, before: int, sink: Sink) -> InputError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,8 @@ class Spool:
 
     def append(self, parts: Mapping[str, bytes]) -> None:
         for name, content in parts.items():
-            with (self.folder / name).open("ab") as stream:
+            path = self.folder / name
+            with named_errors(path), path.open("ab") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -113,8 +114,19 @@ class Spool:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there with all its content or not at all."""
     partial = path.with_name(path.name + ".new")
-    with partial.open("wb") as stream:
+    with named_errors(partial), partial.open("wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(path)
+
+
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Names the file in what the system says of a write, which does not: of a full disk say."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -43,6 +44,7 @@ from ..tokenizer import Side
 
 GPUS = ("cuda", "tensorrt")  # devices of which a worker takes one
 logger = logging.getLogger("spladert")
+CONNECT_SECONDS = 10.0  # for a cluster's head to take a connection
 ATTEMPTS = 4  # of a part: Ray tries for ever, and one that kills every worker must end the job
 
 
@@ -126,7 +128,7 @@ def encode_corpus(
 
     Raises:
         InputError: the input or the output cannot be read or written, the output is another job's, a store is a file
-            of this machine, or this machine has no room for so many workers.
+            of this machine, nothing answers at RAY_ADDRESS, or this machine has no room for so many workers.
         BundleError: the bundle cannot be opened, is damaged, or has no such variant.
         DeviceError: this machine has no such device; not for a GPU, which the workers alone need.
         DependencyError: ray or pyarrow is not installed.
@@ -167,10 +169,12 @@ def _start(ray: Any, gpu: bool, workers: int | None, threads: int) -> int:
     """Start Ray where it is not, and give the number of actors.
 
     Raises:
-        InputError: this machine alone has no room for them. A cluster may grow, so that Ray waits there.
+        InputError: nothing answers at RAY_ADDRESS; or this machine alone has no room for them. A cluster may grow, so
+            that Ray waits there.
     """
     alone = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
     if not ray.is_initialized():
+        _check_address(os.environ.get("RAY_ADDRESS", ""))
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     resources = ray.cluster_resources()
     room = int(resources.get("GPU", 0)) if gpu else int(resources.get("CPU", 0)) // threads
@@ -179,6 +183,23 @@ def _start(ray: Any, gpu: bool, workers: int | None, threads: int) -> int:
         what = "GPUs" if gpu else f"workers of {threads} threads"
         raise InputError(f"this machine has room for {room} {what}, and {count} are asked; RAY_ADDRESS names a cluster")
     return count
+
+
+def _check_address(address: str) -> None:
+    """Look whether anything answers there, for Ray tries for minutes and says nothing.
+
+    Raises:
+        InputError: nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():
+        return  # "auto" and the like, which Ray resolves
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"nothing answers at RAY_ADDRESS={address} ({error}): start the cluster, or unset it to take this machine"
+        ) from None
 
 
 def _run(

@@ -90,3 +90,16 @@ def test_paths_that_are_no_text_can_be_shown(tiny_bundle: Path, tmp_path: Path) 
     result = run("inspect", str(bundle), PYTHONIOENCODING="utf-8", COLUMNS="1000")
     assert result.returncode == 0
     assert b"\\udcff" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("output", "named", "blocks"),
+    [("a.jsonl", "vectors.jsonl", 4), ("a.npz", "indices.i32", 6), ("b.npz", "assembled", 20)],
+)
+def test_a_file_that_cannot_grow_is_named(tmp_path: Path, output: str, named: str, blocks: int) -> None:
+    (tmp_path / "a.txt").write_text("당뇨병 치료\n" * 200, encoding="utf-8")
+    command = [sys.executable, "-c", "from spladert.cli import main; main()", "encode", "--input", "a.txt"]
+    limited = ["bash", "-c", f'ulimit -f {blocks} && exec "$@"', "bash", *command, "--output", output, "--no-spin"]
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: [Errno 27] File too large: '{output}.partial/{named}'\n"

@@ -243,10 +243,10 @@ def test_only_the_same_job_goes_on(encoder: SparseEncoder, tiny_bundle: Path, tm
     now = [encode_part(encoder, job, part) for part in pending(parts, done)]
     report = summarize([*done, *now], now)
     assert (report.rows, report.resumed, report.parts) == (3, 1, 3)
-    with pytest.raises(InputError, match="begun with another text"):
+    with pytest.raises(InputError, match="begun with another field of the text: give"):
         begin(replace(job, text=("body",)), bundle, parts)
     path.write_text("가\n나\n다\n라\n", encoding="utf-8")
-    with pytest.raises(InputError, match="begun with another cut, parts"):
+    with pytest.raises(InputError, match="begun with another size of the input's files or of a part: give"):
         begin(job, bundle, find_parts(job.source, 4))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("x")
@@ -312,6 +312,23 @@ def test_an_output_that_holds_the_input_is_refused(
     with pytest.raises(InputError, match=r"holds the input .*corpus\.txt; take another folder"):
         begin(job, open_bundle(tiny_bundle), find_parts(job.source, 100), overwrite=overwrite)
     assert source.exists()
+
+
+def test_an_output_that_is_no_folder(tiny_bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("가\n", encoding="utf-8")
+    parts = find_parts(Place.of(str(path)), 100)
+    for output, message in (
+        ("/dev/full", "/dev/full is neither a file nor a folder"),
+        (str(path), "txt is a file, and"),
+    ):
+        with pytest.raises(InputError, match=message):
+            begin(ClusterJob(Places(str(path), output), str(tiny_bundle)), open_bundle(tiny_bundle), parts)
+    command = ["encode", "--engine", "ray", "--input", str(path), "--output", str(tmp_path / "x1.parquet")]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2, done.output
+    assert "--engine ray writes a folder, and" in done.stderr
+    assert not (tmp_path / "x1.parquet").exists()
 
 
 def test_columns_that_are_missing_or_taken(encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path) -> None:

@@ -320,6 +320,14 @@ def test_a_closed_index_stays_closed(encoder: SparseEncoder, folder: Path, own: 
         assert len(again) == 1
 
 
+def test_what_is_no_folder_or_encoder_is_named(encoder: SparseEncoder, folder: Path) -> None:
+    with pytest.raises(InputError, match="the folder is int; give a str or a Path"):
+        SparseIndex.open(5, encoder)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the encoder is str; give a SparseEncoder"):
+        SparseIndex.open(folder, encoder="x")  # type: ignore[arg-type]
+    assert not folder.exists()
+
+
 def test_a_folder_of_something_else_is_left_alone(encoder: SparseEncoder, folder: Path) -> None:
     folder.mkdir()
     (folder / "letter.txt").write_text("dear")

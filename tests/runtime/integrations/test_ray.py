@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -247,3 +248,15 @@ def test_more_workers_than_a_machine_has(corpus: Path, tmp_path: Path, tiny_bund
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 1
     assert "this machine has room for 0 workers of 1000 threads, and 1 are asked" in done.stderr
+
+
+def test_a_cluster_that_does_not_answer(corpus: Path, tmp_path: Path, tiny_bundle: Path) -> None:
+    command = [sys.executable, "-c", "from spladert.cli import main; main()", "encode", "--engine", "ray"]
+    command += ["--model", str(tiny_bundle), "--input", str(corpus), "--output", str(tmp_path / "out")]
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        environment = {**os.environ, "RAY_ADDRESS": address}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=100)
+    assert done.returncode == 1
+    assert f"nothing answers at RAY_ADDRESS={address} (" in done.stderr

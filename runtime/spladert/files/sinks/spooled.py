@@ -19,7 +19,7 @@ from ...vectors import SparseVectors
 from ..job import Job, Progress
 from ..place import Place
 from ..records import BadRecord, Record
-from ..spool import Spool
+from ..spool import Spool, named_errors
 from .base import Vocabulary
 
 ERRORS = "errors.jsonl"
@@ -98,7 +98,9 @@ class SpooledSink(ABC):
         self._progress = progress
 
     def finish(self) -> None:
-        files = self.assemble(self.spool.assembly())
+        assembly = self.spool.assembly()
+        with named_errors(assembly):
+            files = self.assemble(assembly)
         with (self.spool.folder / ERRORS).open("rb") as lines:
             errors = sum(1 for _ in lines)
         self.refused = errors - self._progress.errors
