@@ -106,9 +106,9 @@ def test_what_the_cluster_refuses_can_be_sent_again(
     (refused,) = state.glob("*.refused.jsonl")
     lines = {line["_id"]: line for line in map(json.loads, refused.read_text(encoding="utf-8").splitlines())}
     assert lines.keys() == {"d3", "d40", "d70"}
-    assert "400 mapper_parsing_exception" in lines["d3"]["_refused"]
-    assert "many" in lines["d3"]["_refused"]
-    assert "'sparse' already" in lines["d40"]["_refused"]
+    assert "400 mapper_parsing_exception" in lines["d3"]["_refused"]["error"]
+    assert "many" in lines["d3"]["_refused"]["error"]
+    assert "'sparse' already" in lines["d40"]["_refused"]["error"]
     mended = tmp_path / "mended.jsonl"
     write_documents(mended, [{**lines[f"d{n}"], "number": n} for n in (3, 70)])
     load_documents(encoder, url, mended, state)

@@ -105,7 +105,7 @@ def test_ids_of_two_kinds_do_not_become_one(store: str, tmp_path: Path) -> None:
     (refused,) = (tmp_path / "state").glob("**/*.refused.jsonl")
     line = json.loads(refused.read_text())
     assert line["text"] == "다"
-    assert "(here '1'): give all as numbers, or all as text" in line["_refused"]
+    assert "(here '1'): give all as numbers, or all as text" in line["_refused"]["error"]
     assert {hit["text"] for word in "가나다" for hit in ask(store, word)} == {"가", "나"}
     encode(path, store, "--skip-errors")
 
@@ -149,7 +149,7 @@ def test_a_field_of_passages_in_a_whole_document_is_refused(store: str, tmp_path
     done = encode(write(tmp_path / "docs.jsonl", own, part), store, status=3)
     assert "1 document was refused by the store" in done.stderr
     (refused,) = (tmp_path / "state").glob("**/*.refused.jsonl")
-    assert "a field '_passage', which is kept for passages" in json.loads(refused.read_text())["_refused"]
+    assert "a field '_passage', which is kept for passages" in json.loads(refused.read_text())["_refused"]["error"]
     assert [hit["id"] for hit in ask(store, "당뇨병")] == ["x#1"]
     encode(write(tmp_path / "new.jsonl", {"_id": "x", "text": "날씨"}), store)
     assert ask(store, "당뇨병") == []
