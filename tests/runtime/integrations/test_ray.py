@@ -208,6 +208,9 @@ def test_s3(cluster: str, corpus: Path, tmp_path: Path, tiny_bundle: Path, monke
         assert parts
         assert all(path.startswith("bucket/out/lang=ko/part-") for path in parts)
         assert encode_corpus(job, part_bytes=20_000).resumed == report.parts
+        (output / "notes.md").write(b"mine")
+        assert encode_corpus(job, part_bytes=40_000, overwrite=True).resumed == 0
+        assert (output / "notes.md").read() == b"mine"
         assert "secret" not in str(output)
     finally:
         server.stop()
