@@ -59,7 +59,7 @@ CONFIGURATIONS = [
 ENDINGS = [*GOOD, ".parquet", ".jsonl.gz", ".csv.GZ", ".txt.zst", ".xyz", ""]
 OUTPUTS = [
     "out.jsonl", "out.jsonl.gz", "out.jsonl.zst", "out.parquet", "out.npz", "out.csv", "out", "out/", "there", "there/",
-    "-", "/dev/null", "/dev/fd/77", "nowhere/out.jsonl", "", ".", "..", "/", "x" * 300 + ".jsonl",
+    "-", "/dev/null", "/dev/fd/1000000", "nowhere/out.jsonl", "", ".", "..", "/", "x" * 300 + ".jsonl",
     "loop.jsonl", "dangling.jsonl", "\udcff.jsonl", "out.jsonl/", "report.json", "plot.svg", "plot.png",
 ]  # fmt: skip
 
