@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from support.checkpoints import LINES, make_checkpoint
 from support.paths import ROOT
@@ -48,3 +51,10 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("calibration") / "texts.txt"
     path.write_text("\n".join(LINES), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def ray_alone() -> Iterator[None]:
+    """No other process of these tests has a Ray meanwhile, which this one's would join."""
+    with FileLock(Path(tempfile.gettempdir()) / f"spladert-tests-ray-{os.getuid()}.lock"):
+        yield

@@ -12,6 +12,7 @@ import pytest
 from spladert import SparseEncoder
 from spladert.bundle import FILE_NAME, open_bundle
 from spladert.cluster import ClusterJob, Places, begin, encode_part, find_parts, prepare_store
+from spladert.errors import StoreError
 from spladert.files import Encoding
 from spladert.passages import Passages
 from spladert.stores import Connection, How, open_searcher
@@ -96,3 +97,26 @@ def test_passages_into_a_store(encoder: SparseEncoder, store: str, tmp_path: Pat
     assert hit["passage"]["document"] == "long"
     assert hit["text"] == LONG[hit["passage"]["begin"] : hit["passage"]["end"]]
     assert hit["text"].endswith("식이요법이 중요하다.")
+
+
+@pytest.mark.usefixtures("ray_alone")
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_rays_workers_fill_a_store(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray", reason="needs the ray extra: pip install 'spladert[ray]'")
+    from spladert.integrations.ray import encode_corpus
+
+    lines = [json.dumps({"id": f"d{n}", "text": f"당뇨병 치료 {n}"}) for n in range(20)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    gone = store.replace("socket=", "socket=/nowhere")
+    ray.init(num_cpus=2, object_store_memory=80 * 2**20, log_to_driver=False, logging_level="error")
+    try:
+        job = ClusterJob(Places(str(tmp_path / "in.jsonl"), str(tmp_path / "record"), store))
+        report = encode_corpus(job, part_bytes=300, workers=2)
+        assert (report.rows, report.rejected) == (20, 0)
+        refused = ClusterJob(Places(str(tmp_path / "in.jsonl"), str(tmp_path / "refused"), gone))
+        with pytest.raises(StoreError, match="/nowhere"):
+            encode_corpus(refused, part_bytes=300, workers=1)
+    finally:
+        ray.shutdown()
+    with open_searcher(store, Connection()) as searcher:
+        assert len(searcher.search(encoder, "당뇨병", How(top=100)).hits) == 20

@@ -36,7 +36,7 @@ from ..cluster.parts import PART_BYTES
 from ..cluster.rows import with_schema
 from ..encoder import SparseEncoder
 from ..engine import make_request
-from ..errors import BundleError, DependencyError, InputError, SpladertError
+from ..errors import BundleError, DependencyError, InputError, SpladertError, StoreError
 from ..files import Encoding, Fields
 from ..pruning import Pruning
 from ..stores import Connection, parse_store_url
@@ -132,6 +132,7 @@ def encode_corpus(
         BundleError: the bundle cannot be opened, is damaged, or has no such variant.
         DeviceError: this machine has no such device; not for a GPU, which the workers alone need.
         DependencyError: ray or pyarrow is not installed.
+        StoreError: the store cannot be taken, or does not answer.
         SpladertError: a worker failed, and why.
     """
     ray = require_ray()
@@ -142,9 +143,9 @@ def encode_corpus(
     if job.variant is not None and not any(job.variant in (each.name, each.precision) for each in variants):
         have = ", ".join(each.name for each in variants)  # said here in a line, not by every worker
         raise BundleError(f"the bundle has no variant {job.variant!r}, it has {have}")
-    request = make_request(job.device, job.variant, None)
     if job.device not in GPUS:  # the driver's machine may have none
-        SparseEncoder.from_bundle(bundle, request).close()  # a bundle that is damaged is damaged for every worker
+        # A bundle that is damaged is damaged for every worker.
+        SparseEncoder.from_bundle(bundle, make_request(job.device, job.variant, None)).close()
     parts = find_parts(job.source, part_bytes, kind=kind)
     job = with_schema(job, parts)
     begin(job, bundle, parts, overwrite=overwrite)
@@ -152,12 +153,14 @@ def encode_corpus(
     left = pending(parts, done)
     now: list[PartReport] = []
     if left:
+        gpu = job.device in GPUS
+        count = _start(ray, gpu, workers, threads)
         if job.places.store is not None and not done:
-            with SparseEncoder.from_bundle(bundle, request) as encoder:
-                prepare_store(encoder, job, connection or Connection())
-        count = _start(ray, job.device in GPUS, workers, threads)
+            prepare = ray.remote(num_cpus=threads, num_gpus=1 if gpu else 0)(_prepare_store)
+            if why := ray.get(prepare.remote(job, connection)):
+                raise StoreError(why)
         how = {"job": job, "batch_size": batch_size, "connection": connection}
-        for report in _run(ray, how, left, min(count, len(left)), threads, gpu=job.device in GPUS):
+        for report in _run(ray, how, left, min(count, len(left)), threads, gpu=gpu):
             now.append(report)
             advance(len(done) + len(now), len(parts), sum(part.rows for part in (*done, *now)))
     whole = summarize([*done, *now], now)
@@ -183,6 +186,17 @@ def _start(ray: Any, gpu: bool, workers: int | None, threads: int) -> int:
         what = "GPUs" if gpu else f"workers of {threads} threads"
         raise InputError(f"this machine has room for {room} {what}, and {count} are asked; RAY_ADDRESS names a cluster")
     return count
+
+
+def _prepare_store(job: ClusterJob, connection: Connection | None) -> str | None:
+    """Run where a worker would, whose device the driver's machine may lack: why the store cannot be taken, or None."""
+    try:
+        encoder, _ = _encoder(job.bundle, job.revision, job.variant, job.device)
+        with encoder:
+            prepare_store(encoder, job, connection or Connection())
+    except SpladertError as error:
+        return str(error)
+    return None
 
 
 def _check_address(address: str) -> None:

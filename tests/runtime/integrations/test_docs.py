@@ -13,6 +13,7 @@ from support.paths import ROOT
 from support.readme import Block, blocks, numbers_where_they_agree
 
 pytest.importorskip("ray", reason="needs the ray extra: pip install 'spladert[ray]'")
+pytestmark = pytest.mark.usefixtures("ray_alone")
 BLOCKS = [block for block in blocks((ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")) if block.skip is None]
 
 

@@ -14,6 +14,7 @@ from spladert.cli.encode import encode_command
 from support.paths import ROOT
 
 
+@pytest.mark.usefixtures("ray_alone")
 def test_the_pipeline(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs the ray extra: pip install 'spladert[ray]'")
     dataset = pytest.importorskip("pyarrow.dataset")

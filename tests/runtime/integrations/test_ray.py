@@ -32,7 +32,7 @@ TEXTS = [f"당뇨병 치료 {n} 계약서" for n in range(400)]
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
+def cluster(ray_alone: None) -> Iterator[str]:
     """Its address; two nodes of one core each."""
     from ray.cluster_utils import Cluster
 
