@@ -133,7 +133,7 @@ class SparseEncoder:
             BundleError, DeviceError, DependencyError: as `load`.
         """
         request, options = request or PlacementRequest(), options or RuntimeOptions()
-        placements = candidates(bundle.manifest, request, this_machine())
+        placements = candidates(bundle.manifest, request, this_machine(request))
         return cls(bundle, *start_first(bundle, placements, options), options, request)
 
     @property

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spladert import DependencyError, DeviceError, InputError, SparseEncoder, SparseVector, SparseVectors
+from spladert import DeviceError, InputError, SparseEncoder, SparseVector, SparseVectors
 from spladert.bundle import open_bundle
 from spladert.engine import RuntimeOptions
 from spladert.pruning import Pruning
@@ -353,14 +353,6 @@ class TestDevice:
     def test_threads(self, tiny_bundle: Path) -> None:
         with pytest.raises(InputError, match="threads is 0"):
             SparseEncoder.load(tiny_bundle, threads=0)
-
-    def test_both_onnxruntimes(self, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("onnxruntime", "onnxruntime_gpu"):  # as pip records an installation
-            (tmp_path / f"{name}-1.0.dist-info").mkdir()
-            (tmp_path / f"{name}-1.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
-        monkeypatch.syspath_prepend(tmp_path)
-        with pytest.raises(DependencyError, match="both installed and overwrite each other: pip uninstall"):
-            SparseEncoder.load(tiny_bundle)
 
     def test_two_names_of_one_thing(self, tiny_bundle: Path) -> None:
         assert SparseEncoder.load(tiny_bundle, precision="fp32").variant.name == "cpu-fp32"

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RUN = """
 import sys
 from spladert import SparseEncoder
@@ -41,11 +43,37 @@ def test_the_runtime_needs_neither_torch_nor_transformers_nor_onnx(tiny_bundle: 
 
 
 def test_without_onnxruntime_the_first_use_names_the_extra(tiny_bundle: Path) -> None:
-    code = BLOCK.format(blocked={"onnxruntime"}) + RUN.replace("print", "#")
+    code = "import sys; sys.modules['onnxruntime'] = None" + RUN.replace("print", "#")
     done = python(code, str(tiny_bundle))
     assert done.returncode == 1
     assert "onnxruntime cannot be imported" in done.stderr
     assert "pip install 'spladert[cpu]'" in done.stderr
+
+
+def test_two_onnxruntimes_are_named(tiny_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "onnxruntime").mkdir()
+    (tmp_path / "onnxruntime" / "__init__.py").touch()
+    for name in ("onnxruntime", "onnxruntime_gpu"):  # as pip records an installation
+        (tmp_path / f"{name}-1.0.dist-info").mkdir()
+    done = python(f"import sys; sys.path.insert(0, {str(tmp_path)!r})" + RUN, str(tiny_bundle))
+    assert "DependencyError: onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip" in (
+        done.stderr
+    )
+
+
+def test_the_compiled_engine_imports_no_onnxruntime() -> None:
+    pytest.importorskip("spladert_kernels", reason="the compiled engine is not installed")
+    code = """
+import sys
+from spladert import SparseEncoder
+encoder = SparseEncoder.load()
+encoder.encode("당뇨병 치료")
+print(encoder.providers, "onnxruntime" in sys.modules)
+"""
+    done = python(code)
+    if "CPUExecutionProvider" in done.stdout:
+        pytest.skip("the compiled engine does not run on this CPU")
+    assert done.stdout.split() == ["()", "False"], done.stderr
 
 
 def test_without_torch_export_names_the_extra() -> None:

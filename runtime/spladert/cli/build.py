@@ -33,7 +33,8 @@ def build_command(bundle: str, revision: str | None, device: str, variant: str |
     other ones is never used. On standard output: its time and size, and the operators that TensorRT did not take.
     """
     opened = open_bundle(bundle, revision=revision)
-    [placement] = candidates(opened.manifest, PlacementRequest(device, variant), this_machine())
+    request = PlacementRequest(device, variant)
+    [placement] = candidates(opened.manifest, request, this_machine(request))
     with _progress(quiet=json_path is not None and str(json_path) == "-") as progress:
 
         def on_build() -> None:

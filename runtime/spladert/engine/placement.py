@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from ..bundle import Manifest, Variant
 from ..errors import BundleError, DeviceError, InputError
 from .driver import gpu_count
-from .session import onnxruntime_module
+from .session import available_providers, onnxruntime_module
 
 logger = logging.getLogger("spladert")
 
@@ -79,13 +79,15 @@ class Machine:
     gpus: Callable[[], int] = gpu_count
 
 
-def this_machine() -> Machine:
-    """The machine with the installed onnxruntime.
+def this_machine(request: PlacementRequest) -> Machine:
+    """The machine with the installed onnxruntime, which is imported only where the request needs its own word.
 
     Raises:
         DependencyError: onnxruntime is not installed, or twice.
     """
-    return Machine(tuple(onnxruntime_module().get_available_providers()))
+    if request.providers is not None:
+        return Machine(tuple(onnxruntime_module().get_available_providers()))
+    return Machine(available_providers())
 
 
 def make_request(device: str, variant: str | None, providers: Iterable[str] | None) -> PlacementRequest:

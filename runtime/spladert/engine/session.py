@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 CPU = "CPUExecutionProvider"
+PROVIDER_FILES = "capi/*onnxruntime_providers_*"  # "lib" before it but on Windows
 
 
 def onnxruntime_module() -> Any:
@@ -21,28 +23,47 @@ def onnxruntime_module() -> Any:
     Raises:
         DependencyError: none is installed, or both distributions are, which overwrite each other.
     """
-    if all(map(_is_installed, ("onnxruntime", "onnxruntime-gpu"))):
+    _package_folder()
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise _not_installed(str(error)) from error
+    return onnxruntime
+
+
+def available_providers() -> tuple[str, ...]:
+    """ONNX Runtime's own list of its providers, or the CPU's alone where no other one's library lies beside it.
+
+    An import of onnxruntime takes longer than a start of the compiled engine, which does not need it.
+
+    Raises:
+        DependencyError: as `onnxruntime_module`.
+    """
+    libraries = {file.stem.rpartition("onnxruntime_providers_")[2] for file in _package_folder().glob(PROVIDER_FILES)}
+    if libraries <= {"shared"}:
+        return (CPU,)
+    return tuple(onnxruntime_module().get_available_providers())
+
+
+def _package_folder() -> Path:
+    """Where the one installed onnxruntime lies, found without importing it."""
+    spec = find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        raise _not_installed("No module named 'onnxruntime'")
+    folder = Path(spec.origin).parent
+    installed = {path.name.partition("-")[0] for path in folder.parent.glob("onnxruntime*.dist-info")}
+    if installed >= {"onnxruntime", "onnxruntime_gpu"}:
         raise DependencyError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall -y onnxruntime "
             "onnxruntime-gpu, then pip install 'spladert[cpu]' or 'spladert[gpu]'"
         )
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise DependencyError(
-            f"onnxruntime cannot be imported ({error}): pip install 'spladert[cpu]', or 'spladert[gpu]' for CUDA"
-        ) from error
-    return onnxruntime
+    return folder
 
 
-def _is_installed(distribution: str) -> bool:
-    import importlib.metadata  # 20 ms that an import of spladert does not need
-
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+def _not_installed(reason: str) -> DependencyError:
+    return DependencyError(
+        f"onnxruntime cannot be imported ({reason}): pip install 'spladert[cpu]', or 'spladert[gpu]' for CUDA"
+    )
 
 
 def start_session(

@@ -290,11 +290,12 @@ from spladert import DeviceError, SparseEncoder
 from spladert.bundle import open_bundle
 from spladert.engine import PlacementRequest, RuntimeOptions, candidates, start_first, this_machine
 path, device, *pretend = sys.argv[1:]
-bundle, machine = open_bundle(path), this_machine()
+bundle, request = open_bundle(path), PlacementRequest(device)
+machine = this_machine(request)
 if pretend:
     machine = replace(machine, gpus=lambda: 1)
 try:
-    placements = candidates(bundle.manifest, PlacementRequest(device), machine)
+    placements = candidates(bundle.manifest, request, machine)
     encoder = SparseEncoder(bundle, *start_first(bundle, placements, RuntimeOptions()))
     print(encoder.device, encoder.variant.name, len(encoder.encode("당뇨병 치료")))
 except DeviceError as error:
