@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain, pairwise
+
+import numpy as np
 
 from .tokenizer import TextTokenizer
 
@@ -17,14 +20,18 @@ LENGTH = 256  # tokens of a text that is neither long nor short; a fixed number,
 Entries = tuple[list[int], list[float]]  # ids, ascending, and their weights
 
 
-def document_entries(tokenizer: TextTokenizer, texts: Sequence[str]) -> list[Entries]:
-    """The entries of each document's text, of any length."""
-    found = []
-    for ids in tokenizer.all_ids(texts):
-        norm = K * (1 - B + B * len(ids) / LENGTH)
-        counts = sorted(Counter(ids).items())
-        found.append(([i for i, _ in counts], [n * (K + 1) / (n + norm) for _, n in counts]))
-    return found
+def document_entries(token_ids: Sequence[Sequence[int]]) -> list[Entries]:
+    """The entries of each document, given as all its token ids (`TextTokenizer.all_ids`), of any number."""
+    lengths = np.fromiter(map(len, token_ids), np.int64, len(token_ids))
+    flat = np.fromiter(chain.from_iterable(token_ids), np.int64, int(lengths.sum()))
+    rows = np.repeat(np.arange(len(token_ids)), lengths)
+    stride = int(flat.max(initial=0)) + 1
+    keys, counts = np.unique(rows * stride + flat, return_counts=True)
+    norm = K * (1 - B + B * lengths / LENGTH)
+    weights = (counts * (K + 1) / (counts + norm[keys // stride])).tolist()
+    ids = (keys % stride).tolist()
+    ends = np.searchsorted(keys, np.arange(len(token_ids) + 1) * stride).tolist()
+    return [(ids[begin:end], weights[begin:end]) for begin, end in pairwise(ends)]
 
 
 def question_entries(tokenizer: TextTokenizer, question: str) -> Entries:

@@ -211,7 +211,7 @@ class TextTokenizer:
         special_tokens: bool = True,
     ) -> TokenizedTexts:
         """See `SparseEncoder.tokenize_batch`."""
-        prompt = self._prompt(side)
+        prompt = self.prompt(side)
         checked = check_texts(texts)
         return tokenize(
             self._splitting if split_special_tokens else self._tokenizer,
@@ -233,6 +233,30 @@ class TextTokenizer:
             _refuse_surrogates(enumerate(texts))
             raise
 
+    def content_ids(
+        self, texts: Sequence[str], input_ids: Sequence[Sequence[int]], cut: NDArray[np.bool_]
+    ) -> list[Sequence[int]]:
+        """`all_ids` of texts that were read before, tokenizing only those that were cut.
+
+        Args:
+            texts: what was read, without prompts.
+            input_ids: what it was read as, special tokens around it included.
+            cut: bool [texts], which of them are longer than that.
+        """
+        before, after = self._around
+        found = [row[before : len(row) - after] for row in input_ids]
+        positions = cut.nonzero()[0].tolist()
+        for position, ids in zip(positions, self.all_ids([texts[i] for i in positions]), strict=True):
+            found[position] = ids
+        return found
+
+    @cached_property
+    def _around(self) -> tuple[int, int]:
+        """How many special tokens stand before a text, and after it."""
+        special = self._tokenizer.encode("0").special_tokens_mask
+        before = special.index(0) if 0 in special else 0
+        return before, sum(special) - before
+
     def offsets(self, text: str) -> list[tuple[int, int]]:
         """(begin, end) of each token of `all_ids` in the text's characters."""
         [encoding] = self._whole.encode_batch([text], add_special_tokens=False)
@@ -240,7 +264,7 @@ class TextTokenizer:
 
     def characters_read(self, text: str, *, side: Side | None = None, max_length: int | None = None) -> int:
         """How many characters of a text that is too long the model reads, from its first token to its last."""
-        prompt, kept = self._prompt(side), self.length(side, max_length)
+        prompt, kept = self.prompt(side), self.length(side, max_length)
         whole = prompt + text
         size = CHARACTERS_PER_TOKEN * self._manifest.max_length if self._from_beginning else len(whole)
         while True:
@@ -262,7 +286,7 @@ class TextTokenizer:
         Raises:
             InputError: an argument is out of range, or nothing is left of the length.
         """
-        length, prompt = self.length(side, max_length), self._prompt(side)
+        length, prompt = self.length(side, max_length), self.prompt(side)
         around = self._tokenizer.num_special_tokens_to_add(False) + len(self.all_ids([prompt])[0])
         if around >= length:
             raise InputError(f"a prompt of {around} tokens leaves nothing of {length}; give a larger max_length")
@@ -291,7 +315,8 @@ class TextTokenizer:
         tokenizer.encode_special_tokens = True
         return tokenizer
 
-    def _prompt(self, side: Side | None) -> str:
+    def prompt(self, side: Side | None) -> str:
+        """What is put before a text, "" if nothing is."""
         prompts = self._manifest.prompts
         return prompts.get(side or "default", prompts.get("default", ""))
 

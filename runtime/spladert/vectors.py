@@ -70,6 +70,8 @@ class SparseVectors(Sequence[SparseVector]):
         vocabulary_size: number of columns of the matrix.
         cut: bool [texts], which of the texts were cut, for they were longer than the model's `max_length`; None is
             none of them.
+        input_ids: what the texts were read as, special tokens included, where a job keeps it for those that the vectors
+            are for; None is not kept.
     """
 
     indptr: NDArray[np.int64]
@@ -77,6 +79,7 @@ class SparseVectors(Sequence[SparseVector]):
     values: NDArray[np.float32]
     vocabulary_size: int
     cut: NDArray[np.bool_] | None = None
+    input_ids: Sequence[Sequence[int]] | None = None
 
     @property
     def truncated(self) -> int:

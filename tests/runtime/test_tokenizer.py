@@ -254,3 +254,13 @@ def test_all_ids_and_where_they_are() -> None:
     assert [text[begin:end] for begin, end in offsets[:2]] == ["당뇨병", "치료"]
     with pytest.raises(InputError, match="lone surrogate"):
         tokenizer.all_ids(["\ud800"])
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@given(some=st.lists(texts, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_what_was_read_whole_is_not_read_again(maker: str, some: list[str]) -> None:
+    manifest = dataclasses.replace(open_bundle().manifest, max_length=MOST, vocabulary_size=30_000)
+    tokenizer = TextTokenizer(MAKERS[maker](), manifest)
+    read = tokenizer(some)
+    assert tokenizer.content_ids(some, read.input_ids, read.truncated) == tokenizer.all_ids(some)

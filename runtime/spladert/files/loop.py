@@ -8,6 +8,7 @@ that was not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from ..counting import counted_were
@@ -116,6 +117,8 @@ def _encode(
         )
         results = encoder.run(tokenized.input_ids, side=how.side, batch_size=options.batch_size)
         vectors = encoder.assemble(chunks.until_stopped(results), tokenized, how.top_k, how.prune)
+        if not how.split_special_tokens and not encoder.tokenizer.prompt(how.side):  # else the texts' own are others
+            vectors = replace(vectors, input_ids=tokenized.input_ids)
         positions = tokenized.truncated.nonzero()[0]
         cut = [chunk.good[i].text for i in positions[:: len(positions) // MEASURED + 1]]
         read = (encoder.tokenizer.characters_read(text, side=how.side, max_length=how.max_length) for text in cut)

@@ -45,7 +45,7 @@ class PointsCollection:
         points: list[PointData] = []
         taken: list[Row] = []
         refused: list[Refused] = []
-        words = document_entries(self._encoder.tokenizer, [row.text for row in rows])
+        words = document_entries(self._token_ids([row.text for row in rows], vectors))
         for position, (row, vector, bm25) in enumerate(zip(rows, vectors, words, strict=True)):
             try:
                 payload = _payload(row)
@@ -58,6 +58,12 @@ class PointsCollection:
         if points:
             self._points.upsert(points)
         return refused
+
+    def _token_ids(self, texts: Sequence[str], vectors: SparseVectors) -> Sequence[Sequence[int]]:
+        tokenizer = self._encoder.tokenizer
+        if vectors.input_ids is None or vectors.cut is None:
+            return tokenizer.all_ids(texts)
+        return tokenizer.content_ids(texts, vectors.input_ids, vectors.cut)
 
     def finish(self) -> Sequence[str]:
         self._make()
