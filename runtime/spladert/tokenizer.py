@@ -192,9 +192,6 @@ class TextTokenizer:
     def __init__(self, tokenizer_json: str, manifest: Manifest) -> None:
         self._json, self._manifest = tokenizer_json, manifest
         self._tokenizer = load_tokenizer(tokenizer_json, manifest.max_length)
-        self._from_beginning = (self._tokenizer.truncation or {}).get("direction") == "right" and depends_on_beginning(
-            self._tokenizer
-        )
         size = self._tokenizer.get_vocab_size()
         if size > manifest.vocabulary_size:
             raise BundleError(
@@ -213,12 +210,14 @@ class TextTokenizer:
         """See `SparseEncoder.tokenize_batch`."""
         prompt = self.prompt(side)
         checked = check_texts(texts)
+        prompted = [prompt + text for text in checked] if prompt else checked
+        is_long = max(map(len, prompted), default=0) > CHARACTERS_PER_TOKEN * self._manifest.max_length
         return tokenize(
             self._splitting if split_special_tokens else self._tokenizer,
-            [prompt + text for text in checked] if prompt else checked,
+            prompted,
             max_length=self.length(side, max_length),
             special_tokens=special_tokens,
-            from_beginning=self._from_beginning,
+            from_beginning=is_long and self._from_beginning,
         )
 
     def all_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -291,6 +290,12 @@ class TextTokenizer:
         if around >= length:
             raise InputError(f"a prompt of {around} tokens leaves nothing of {length}; give a larger max_length")
         return length - around
+
+    @cached_property
+    def _from_beginning(self) -> bool:
+        """Whether a long text's first tokens can be read off its beginning; milliseconds that short texts spare."""
+        direction = (self._tokenizer.truncation or {}).get("direction")
+        return direction == "right" and depends_on_beginning(self._tokenizer)
 
     @cached_property
     def _whole(self) -> Tokenizer:
