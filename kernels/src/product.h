@@ -246,24 +246,18 @@ static void multiply_columns(const float* a, int lda, int rows, const float* b, 
   }
 }
 
-// `vectors` of at most N vectors of columns.
-template <int N>
-static inline void multiply_most(int vectors, const float* a, int lda, int rows, const float* b, int ldb, int inner,
-                                 float* c, int ldc) {
-  if (vectors == N) {
-    multiply_columns<N>(a, lda, rows, b, ldb, inner, c, ldc);
-  } else {
-    if constexpr (N > 1) multiply_most<N - 1>(vectors, a, lda, rows, b, ldb, inner, c, ldc);
-  }
-}
-
 // c [rows][vectors * kWidth] = a [rows][inner] b [inner][...], all float.
 static void float_matrix(const float* a, int lda, int rows, const float* b, int ldb, int inner, float* c, int ldc,
                          int vectors) {
-  constexpr int kMost = kRegisters == 32 ? 4 : 2;  // 6 x 4 of 32 registers, 6 x 2 of 16
+  constexpr int kMost = SPLADERT_REGISTERS == 32 ? 4 : 2;  // 6 x 4 of 32 registers, 6 x 2 of 16
   while (vectors > 0) {
     const int n = smaller(vectors, kMost);
-    multiply_most<kMost>(n, a, lda, rows, b, ldb, inner, c, ldc);
+    if (n == 1) multiply_columns<1>(a, lda, rows, b, ldb, inner, c, ldc);
+    if (n == 2) multiply_columns<2>(a, lda, rows, b, ldb, inner, c, ldc);
+#if SPLADERT_REGISTERS == 32
+    if (n == 3) multiply_columns<3>(a, lda, rows, b, ldb, inner, c, ldc);
+    if (n == 4) multiply_columns<4>(a, lda, rows, b, ldb, inner, c, ldc);
+#endif
     vectors -= n, b += n * kWidth, c += n * kWidth;
   }
 }

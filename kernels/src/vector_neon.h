@@ -10,7 +10,8 @@ namespace SPLADERT_ISA {
 
 using Floats = float32x4_t;
 using Ints = int32x4_t;
-constexpr int kWidth = 4, kRegisters = 32;
+constexpr int kWidth = 4;
+#define SPLADERT_REGISTERS 32
 constexpr bool kNeeds7Bits = false;
 
 static inline Floats load(const float* p) { return vld1q_f32(p); }

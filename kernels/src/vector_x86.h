@@ -13,7 +13,8 @@ constexpr bool kNeeds7Bits = SPLADERT_LEVEL == 0;  // pairs of products are adde
 
 using Floats = __m512;
 using Ints = __m512i;
-constexpr int kWidth = 16, kRegisters = 32;
+constexpr int kWidth = 16;
+#define SPLADERT_REGISTERS 32
 
 static inline Floats load(const float* p) { return _mm512_loadu_ps(p); }
 static inline Ints load(const int32_t* p) { return _mm512_loadu_si512(p); }
@@ -43,7 +44,8 @@ static inline Floats scale_by_power(Floats v, Floats n) { return _mm512_scalef_p
 
 using Floats = __m256;
 using Ints = __m256i;
-constexpr int kWidth = 8, kRegisters = 16;
+constexpr int kWidth = 8;
+#define SPLADERT_REGISTERS 16
 
 static inline Floats load(const float* p) { return _mm256_loadu_ps(p); }
 static inline Ints load(const int32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const Ints*>(p)); }
