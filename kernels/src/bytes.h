@@ -19,7 +19,10 @@ inline Bytes no_bytes() { return vdupq_n_s8(0); }
 inline Bytes load_bytes(const int8_t* from) { return vld1q_s8(from); }
 
 // Four rows of 16 columns as one line of 16 columns by 4.
-inline void store_line(const Bytes (&rows)[4], int8_t* to) { vst4q_s8(to, {{rows[0], rows[1], rows[2], rows[3]}}); }
+inline void store_line(const Bytes (&rows)[4], int8_t* to) {
+  const int8x16x4_t line = {{rows[0], rows[1], rows[2], rows[3]}};
+  vst4q_s8(to, line);
+}
 
 // Sums of each column, in 16 bits.
 class ByteSums {
@@ -36,7 +39,7 @@ class GreatestByte {
  public:
   void add(Bytes row) { most_ = vmaxq_s8(most_, row), least_ = vminq_s8(least_, row); }
   int get() const {
-    const int most = vmaxvq_s8(most_), least = vminvq_s8(least_);
+    const int most = static_cast<int>(vmaxvq_s8(most_)), least = static_cast<int>(vminvq_s8(least_));
     return most > -least ? most : -least;
   }
 

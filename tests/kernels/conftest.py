@@ -4,8 +4,8 @@ import pytest
 
 from support.kernels import ISAS, Stages
 
-# On x86-64, AMX and AVX-VNNI are also run as plain code, so that they are tested on CPUs without them; the other compiler's code
-# with the instruction sets that most CPUs have.
+# On x86-64, AMX and AVX-VNNI are also run as plain code, so that they are tested on CPUs without them; the other
+# compiler's code with the instruction sets that most CPUs have.
 VARIANTS = [
     *(("native", isa) for isa in ISAS),
     *(("emulated", isa) for isa in ("amx", "avx-vnni") if isa in ISAS),
