@@ -37,14 +37,11 @@ class ByteSums {
 // The greatest absolute value.
 class GreatestByte {
  public:
-  void add(Bytes row) { most_ = vmaxq_s8(most_, row), least_ = vminq_s8(least_, row); }
-  int get() const {
-    const int most = static_cast<int>(vmaxvq_s8(most_)), least = static_cast<int>(vminvq_s8(least_));
-    return most > -least ? most : -least;
-  }
+  void add(Bytes row) { most_ = vmaxq_u8(most_, vreinterpretq_u8_s8(vabsq_s8(row))); }  // of -128: 128, unsigned
+  int get() const { return vmaxvq_u8(most_); }
 
  private:
-  int8x16_t most_ = vdupq_n_s8(0), least_ = vdupq_n_s8(0);
+  uint8x16_t most_ = vdupq_n_u8(0);
 };
 
 #else
