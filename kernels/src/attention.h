@@ -157,33 +157,14 @@ static size_t attention_floats(int length, int head_size) {
   return padded * head_size + kQueries * (padded + head_size);
 }
 
-static inline void transpose(const float* from, int stride, float* to, int to_stride) {  // 8 x 8
-  __m256 r[8], t[8];
-  for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(from + static_cast<size_t>(i) * stride);
-  for (int i = 0; i < 4; i++) {
-    t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-  }
-  for (int i = 0; i < 2; i++) {
-    r[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-    r[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-    r[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-    r[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-  }
-  for (int i = 0; i < 4; i++) {
-    _mm256_storeu_ps(to + static_cast<size_t>(i) * to_stride, _mm256_permute2f128_ps(r[i], r[4 + i], 0x20));
-    _mm256_storeu_ps(to + static_cast<size_t>(4 + i) * to_stride, _mm256_permute2f128_ps(r[i], r[4 + i], 0x31));
-  }
-}
-
 static void attention(const Element* qkv, int length, int head_size, int window, float* scratch, const Destination& out,
                       int row0, int column0) {
   const int stride = 3 * head_size, padded = round_up(length, 16) + 16;
   float* keys = scratch;
   float* scores = keys + static_cast<size_t>(padded) * head_size;
   float* result = scores + static_cast<size_t>(kQueries) * padded;
-  for (int j = 0; j < length; j += 8)
-    for (int d = 0; d < head_size; d += 8)
+  for (int j = 0; j < length; j += kSquare)
+    for (int d = 0; d < head_size; d += kSquare)
       transpose(qkv + static_cast<size_t>(j) * stride + head_size + d, stride,
                 keys + static_cast<size_t>(d) * padded + j, padded);
   for (int d = 0; d < head_size; d++)

@@ -9,7 +9,11 @@ struct Candidate {
   const char* (*missing)();  // why it does not run here, or null
 };
 
+#ifdef __aarch64__
+constexpr int kInstructionSets = 2;
+#else
 constexpr int kInstructionSets = 4;
+#endif
 extern const Candidate instruction_sets[kInstructionSets];  // best first
 
 }  // namespace spladert

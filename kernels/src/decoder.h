@@ -51,7 +51,7 @@ static inline void greatest_products(const float* rows, const float* x, int hidd
 // Logits of the winners from float hidden states [tokens][hidden] and whole rows; `rows` has room for four of them.
 static void rescore(const Model& model, const float* x, int tokens, const int32_t* winners, int count, float* rows,
                     float* scores) {
-  constexpr int kTokens = kWidth == 16 ? 4 : 2;
+  constexpr int kTokens = SPLADERT_REGISTERS == 32 ? 4 : 2;
   const int hidden = model.hidden;
   for (int j = 0; j < count; j += 4) {
     float best[4] = {kLowest, kLowest, kLowest, kLowest};

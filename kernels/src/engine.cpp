@@ -48,8 +48,10 @@ const InstructionSet& choose_instruction_set(const char* isa) {
     known += (known.empty() ? "" : ", ") + std::string(candidate.stages->name);
   }
   if (!isa || !*isa)
-    throw std::invalid_argument(std::string("no instruction set runs here: ") + instruction_sets[3].missing());
-  throw std::invalid_argument("instruction set '" + std::string(isa) + "' is not known; use one of " + known);
+    throw std::invalid_argument(std::string("no instruction set runs here: ") +
+                                instruction_sets[kInstructionSets - 1].missing());
+  throw std::invalid_argument("instruction set '" + std::string(isa) + "' is not one of this library; use one of " +
+                              known);
 }
 
 int fail(char* error, const char* message) {

@@ -46,7 +46,7 @@ const InstructionSet SPLADERT_STAGES = {
     SPLADERT_LEVEL == 3 ? 320 : 160,
     sizeof(SPLADERT_ISA::Element),
     SPLADERT_LEVEL == 3,
-    SPLADERT_LEVEL == 0,
+    SPLADERT_ISA::kNeeds7Bits,
     SPLADERT_ISA::enter,
     SPLADERT_ISA::leave,
     SPLADERT_ISA::scratch_floats,

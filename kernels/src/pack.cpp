@@ -1,10 +1,10 @@
 #include "pack.h"
 
-#include <emmintrin.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+
+#include "bytes.h"
 
 namespace spladert {
 namespace {
@@ -26,44 +26,31 @@ struct Statistics {
 // 16 columns of an int8 weight [inner, columns]: four rows at a time become one line of 16 columns by 4.
 void pack_rows(const ColumnGroup& group, int inner, int8_t* to, Statistics& statistics) {
   const int8_t* from = static_cast<const int8_t*>(group.linear->weight) + group.first;
-  const __m128i sign = _mm_set1_epi8(static_cast<char>(0x80));
-  __m128i most = _mm_setzero_si128(), least = _mm_set1_epi8(-1);  // of weights + 128, unsigned
+  GreatestByte greatest;
   for (int k = 0; k < inner;) {
-    __m128i low = _mm_setzero_si128(), high = _mm_setzero_si128();  // sums in 16 bits: 128 of 128 at most
+    ByteSums column_sums;  // of 128 bytes at most
     for (const int end = std::min(inner, k + 128); k < end; k += 4) {
-      __m128i r[4];
+      Bytes r[4];
       for (int i = 0; i < 4; i++) {
         if (k + i >= inner) {
-          r[i] = _mm_setzero_si128();
+          r[i] = no_bytes();
         } else if (group.count == kGroup) {
-          r[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + static_cast<size_t>(k + i) * group.columns));
+          r[i] = load_bytes(from + static_cast<size_t>(k + i) * group.columns);
         } else {
-          alignas(16) int8_t row[kGroup] = {};
+          int8_t row[kGroup] = {};
           memcpy(row, from + static_cast<size_t>(k + i) * group.columns, group.count);
-          r[i] = _mm_load_si128(reinterpret_cast<const __m128i*>(row));
+          r[i] = load_bytes(row);
         }
-        low = _mm_add_epi16(low, _mm_srai_epi16(_mm_unpacklo_epi8(r[i], r[i]), 8));
-        high = _mm_add_epi16(high, _mm_srai_epi16(_mm_unpackhi_epi8(r[i], r[i]), 8));
-        most = _mm_max_epu8(most, _mm_xor_si128(r[i], sign));
-        least = _mm_min_epu8(least, _mm_xor_si128(r[i], sign));
+        column_sums.add(r[i]);
+        greatest.add(r[i]);
       }
-      const __m128i a = _mm_unpacklo_epi8(r[0], r[1]), b = _mm_unpackhi_epi8(r[0], r[1]);
-      const __m128i c = _mm_unpacklo_epi8(r[2], r[3]), d = _mm_unpackhi_epi8(r[2], r[3]);
-      __m128i* line = reinterpret_cast<__m128i*>(to + (k / kDepth) * 2048 + (k % kDepth) * kGroup);
-      _mm_store_si128(line, _mm_unpacklo_epi16(a, c));
-      _mm_store_si128(line + 1, _mm_unpackhi_epi16(a, c));
-      _mm_store_si128(line + 2, _mm_unpacklo_epi16(b, d));
-      _mm_store_si128(line + 3, _mm_unpackhi_epi16(b, d));
+      store_line(r, to + (k / kDepth) * 2048 + (k % kDepth) * kGroup);
     }
-    alignas(16) int16_t sums[kGroup];
-    _mm_store_si128(reinterpret_cast<__m128i*>(sums), low);
-    _mm_store_si128(reinterpret_cast<__m128i*>(sums + 8), high);
+    int16_t sums[kGroup];
+    column_sums.store(sums);
     for (int c = 0; c < kGroup; c++) statistics.sums[c] += sums[c];
   }
-  alignas(16) uint8_t top[16], bottom[16];
-  _mm_store_si128(reinterpret_cast<__m128i*>(top), most);
-  _mm_store_si128(reinterpret_cast<__m128i*>(bottom), least);
-  for (int c = 0; c < kGroup; c++) statistics.greatest = std::max({statistics.greatest, top[c] - 128, 128 - bottom[c]});
+  statistics.greatest = std::max(statistics.greatest, greatest.get());
 }
 
 // 16 columns of an int8 weight [columns, inner].
@@ -93,7 +80,8 @@ size_t packed_bytes(const Packing& packing) {
   const size_t blocks = (packing.groups.size() + 1) / 2;
   const bool is_float = packing.input.scale == 0;
   const size_t depth = is_float ? packing.inner * sizeof(float) : round_up(packing.inner, kDepth);
-  return blocks * kBlock * (depth + 2 * sizeof(float)) + 192;
+  const size_t start = !is_float && kSignedActivations ? sizeof(int32_t) : 0;
+  return blocks * kBlock * (depth + 2 * sizeof(float) + start) + 192;
 }
 
 int pack(const Packing& packing, char* memory) {
@@ -115,6 +103,7 @@ int pack(const Packing& packing, char* memory) {
   }
   product.multiplier = reinterpret_cast<float*>(memory);
   product.offset = product.multiplier + columns;  // both zero where there is no column: fresh memory is
+  if (!product.is_float && kSignedActivations) product.start = reinterpret_cast<int32_t*>(product.offset + columns);
   int greatest = 0;
   for (size_t g = 0; g < packing.groups.size(); g++) {
     const ColumnGroup& group = packing.groups[g];
@@ -141,6 +130,7 @@ int pack(const Packing& packing, char* memory) {
     for (int c = 0; c < group.count; c++) {
       multiplier[c] = input.scale * group.linear->scale[group.first + c] * group.factor;
       const double zero = static_cast<double>(statistics.sums[c]) * input.zero_point;
+      if (product.start) product.start[g * kGroup + c] = 128 * statistics.sums[c];
       offset[c] = static_cast<float>(-multiplier[c] * zero + (bias ? group.factor * bias[c] : 0));
     }
   }

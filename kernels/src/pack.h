@@ -23,7 +23,7 @@ struct Packing {
   spladert_quantization input;
 };
 
-// Bytes of the packed weights and of the two arrays of floats.
+// Bytes of the packed weights and of the arrays of numbers a column.
 size_t packed_bytes(const Packing& packing);
 
 // Packs into `memory`, aligned to 64 bytes. Returns the greatest absolute weight, 0 for float.

@@ -4,7 +4,6 @@
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 #include <algorithm>
 #include <climits>
@@ -13,10 +12,10 @@
 #include <string>
 #include <system_error>
 
+#include "clock.h"
+
 namespace spladert {
 namespace {
-
-constexpr uint64_t kTicksPerMicrosecond = 2500;  // of the time stamp counter, near enough for a time to spin
 
 void futex_wait(const std::atomic<uint32_t>& word, uint32_t expected) {
   syscall(SYS_futex, reinterpret_cast<const uint32_t*>(&word), FUTEX_WAIT_PRIVATE, expected, nullptr, nullptr, 0);
@@ -36,10 +35,10 @@ std::string read_line(const std::string& path) {
 }  // namespace
 
 uint32_t Signal::wait_while(uint32_t old, uint64_t spin) {
-  const uint64_t start = __rdtsc();
-  for (uint32_t now; (now = value_.load(std::memory_order_acquire)) != old || __rdtsc() - start < spin;) {
+  const uint64_t start = ticks();
+  for (uint32_t now; (now = value_.load(std::memory_order_acquire)) != old || ticks() - start < spin;) {
     if (now != old) return now;
-    _mm_pause();
+    pause_spinning();
   }
   sleepers_.fetch_add(1);
   uint32_t now;
@@ -73,7 +72,7 @@ struct Pool::Worker {
 };
 
 Pool::Pool(int threads, int spin_microseconds)
-    : threads_(threads), spin_(spin_microseconds * kTicksPerMicrosecond), free_(threads) {}
+    : threads_(threads), spin_(spin_microseconds * ticks_per_microsecond()), free_(threads) {}
 
 Pool::~Pool() {
   for (auto& worker : workers_) {

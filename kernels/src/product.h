@@ -1,30 +1,15 @@
 // Products of an activation with packed weights, a block of 32 columns at a time, the epilogue after each tile of rows.
 #pragma once
 #include "epilogue.h"
-#if SPLADERT_LEVEL == 3
+#include "prefetch.h"
+#ifdef __aarch64__
+#include "product_neon.h"
+#elif SPLADERT_LEVEL == 3
 #include "tile.h"
 #endif
 
 namespace spladert {
 namespace SPLADERT_ISA {
-
-// Weights are read once a call from beyond the caches. While a block is multiplied, its successor (the next product's
-// first block after the last) is fetched into the second level, a few lines at each step of the inner dimension.
-struct Prefetch {
-  const char *at, *end;
-  int lines;  // a step
-
-  Prefetch(const Product& product, int block, int last, const char* next, int steps) {
-    const size_t bytes = static_cast<size_t>(product.inner) * kBlock;
-    at = block + 1 < last ? reinterpret_cast<const char*>(product.weight) + (block + 1) * bytes : next;
-    end = at ? at + bytes : nullptr;
-    lines = at ? static_cast<int>((bytes / 64 + steps - 1) / steps) : 0;
-  }
-  inline void step() {
-    if (at < end) prefetch(at, lines);
-    at += lines * 64;
-  }
-};
 
 #if SPLADERT_LEVEL == 3
 
@@ -96,12 +81,15 @@ static void int8_product(const uint8_t* a, int rows, const Product& product, int
 
 #else
 
-#if SPLADERT_LEVEL == 2
+#ifdef __aarch64__
+// See product_neon.h.
+#elif SPLADERT_LEVEL == 2
 // 12 x 32: 24 of 32 registers hold sums, two the weights of a step, one the broadcast bytes.
 constexpr int kRows = 12;
 
 template <int R>
-static inline void multiply(const uint8_t* a, int stride, const int8_t* b, int steps, int32_t* sums, Prefetch& ahead) {
+static inline void multiply(const uint8_t* a, int stride, const int8_t* b, const int32_t*, int steps, int32_t* sums,
+                            Prefetch& ahead) {
   Ints acc[R][2];
 #pragma GCC unroll 12
   for (int r = 0; r < R; r++) acc[r][0] = acc[r][1] = _mm512_setzero_si512();
@@ -148,7 +136,8 @@ static inline Ints dot_bytes(Ints sums, Ints a, Ints b) {
 }
 
 template <int R>
-static inline void multiply(const uint8_t* a, int stride, const int8_t* b, int steps, int32_t* sums, Prefetch& ahead) {
+static inline void multiply(const uint8_t* a, int stride, const int8_t* b, const int32_t*, int steps, int32_t* sums,
+                            Prefetch& ahead) {
   Ints acc[R][4];
 #pragma GCC unroll 3
   for (int r = 0; r < R; r++)
@@ -182,12 +171,12 @@ static inline void multiply(const uint8_t* a, int stride, const int8_t* b, int s
 #endif
 
 template <int R>
-static inline void multiply_rows(int rows, const uint8_t* a, int stride, const int8_t* b, int steps, int32_t* sums,
-                                 Prefetch& ahead) {
+static inline void multiply_rows(int rows, const uint8_t* a, int stride, const int8_t* b, const int32_t* start,
+                                 int steps, int32_t* sums, Prefetch& ahead) {
   if (rows == R) {
-    multiply<R>(a, stride, b, steps, sums, ahead);
+    multiply<R>(a, stride, b, start, steps, sums, ahead);
   } else {
-    if constexpr (R > 1) multiply_rows<R - 1>(rows, a, stride, b, steps, sums, ahead);
+    if constexpr (R > 1) multiply_rows<R - 1>(rows, a, stride, b, start, steps, sums, ahead);
   }
 }
 
@@ -199,11 +188,13 @@ static void int8_product(const uint8_t* a, int rows, const Product& product, int
   for (int block = first; block < last; block++) {
     Prefetch ahead(product, block, last, next, steps * row_blocks);
     const int8_t* b = product.weight + static_cast<size_t>(block) * product.inner * kBlock;
+    const int32_t* start = kSignedActivations ? product.start + block * kBlock : nullptr;
     for (int row0 = 0; row0 < rows;) {
       int count = smaller(kRows, rows - row0);
       const int left = rows - row0;
       if (left > kRows && left < 2 * kRows) count = (left + 1) / 2;  // even halves at the end
-      multiply_rows<kRows>(count, a + static_cast<size_t>(row0) * product.inner, product.inner, b, steps, sums, ahead);
+      const uint8_t* from = a + static_cast<size_t>(row0) * product.inner;
+      multiply_rows<kRows>(count, from, product.inner, b, start, steps, sums, ahead);
       epilogue.rows(row0, 0, count, block, sums);
       row0 += count;
     }
@@ -258,12 +249,12 @@ static void multiply_columns(const float* a, int lda, int rows, const float* b, 
 // c [rows][vectors * kWidth] = a [rows][inner] b [inner][...], all float.
 static void float_matrix(const float* a, int lda, int rows, const float* b, int ldb, int inner, float* c, int ldc,
                          int vectors) {
-  constexpr int kMost = kWidth == 16 ? 4 : 2;  // 6 x 4 of 32 registers, 6 x 2 of 16
+  constexpr int kMost = SPLADERT_REGISTERS == 32 ? 4 : 2;  // 6 x 4 of 32 registers, 6 x 2 of 16
   while (vectors > 0) {
     const int n = smaller(vectors, kMost);
     if (n == 1) multiply_columns<1>(a, lda, rows, b, ldb, inner, c, ldc);
     if (n == 2) multiply_columns<2>(a, lda, rows, b, ldb, inner, c, ldc);
-#if SPLADERT_LEVEL >= 2
+#if SPLADERT_REGISTERS == 32
     if (n == 3) multiply_columns<3>(a, lda, rows, b, ldb, inner, c, ldc);
     if (n == 4) multiply_columns<4>(a, lda, rows, b, ldb, inner, c, ldc);
 #endif

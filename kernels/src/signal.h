@@ -9,7 +9,7 @@ namespace spladert {
 // A word that threads wait on.
 class Signal {
  public:
-  // Returns once the value is no longer `old`: spins for `spin` ticks of the time stamp counter, then sleeps.
+  // Returns once the value is no longer `old`: spins for `spin` ticks of clock.h, then sleeps.
   uint32_t wait_while(uint32_t old, uint64_t spin);
   void set(uint32_t value);
   uint32_t get() const { return value_.load(std::memory_order_acquire); }

@@ -8,12 +8,20 @@
 
 namespace spladert {
 
-// Columns of a block of packed weights: two AMX tiles, two 512-bit or four 256-bit registers of int32 sums.
+// Columns of a block of packed weights: two AMX tiles, two 512-bit, four 256-bit or eight 128-bit registers of int32
+// sums.
 constexpr int kBlock = 32;
 // Inner dimensions are padded with zeros to the bytes of an AMX tile's row, also one cache line.
 constexpr int kDepth = 64;
 // Rows beyond the last one that a tile of 32 rows, or a transposition of 16, may touch.
 constexpr int kSlack = 48;
+
+// aarch64's products without i8mm are of signed bytes: activations less 128, made up for by each column's start.
+#ifdef __aarch64__
+constexpr bool kSignedActivations = true;
+#else
+constexpr bool kSignedActivations = false;
+#endif
 
 constexpr int round_up(int n, int to) { return (n + to - 1) / to * to; }
 
@@ -32,6 +40,7 @@ struct Product {
   int8_t* weight = nullptr;
   float* float_weight = nullptr;
   float *multiplier = nullptr, *offset = nullptr;  // [blocks * 32]: y = multiplier * sum + offset
+  int32_t* start = nullptr;  // [blocks * 32] where kSignedActivations: 128 times the sum of a column's weights
   Quantization input;
 };
 
@@ -112,7 +121,8 @@ struct InstructionSet {
   void (*gelu)(float* x, int n);
 };
 
-extern const InstructionSet amx_stages, avx512_vnni_stages, avx_vnni_stages, avx2_stages;
+extern const InstructionSet amx_stages, avx512_vnni_stages, avx_vnni_stages, avx2_stages;  // x86-64
+extern const InstructionSet neon_dotprod_stages, neon_stages;                              // aarch64
 
 // Where (row, column) of a quantized activation lies: in tiles of 16 rows by 64 columns, or row by row.
 inline size_t tile_place(int row, int column, int width) {

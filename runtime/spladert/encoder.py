@@ -108,8 +108,8 @@ class SparseEncoder:
             threads: threads of one batch, at most as many as this process may use cores; None is one a physical core.
             spin: let threads spin while they wait: faster alone, slower where other processes share the cores.
             isa: what cpu-int8 runs with: an instruction set of the compiled engine ("amx", "avx512-vnni", "avx-vnni",
-                "avx2"), or "onnx" for ONNX Runtime; it runs or is an error. None is SPLADERT_ISA of the environment,
-                else the best here.
+                "avx2", and on aarch64 "neon-dotprod", "neon"), or "onnx" for ONNX Runtime; it runs or is an error. None
+                is SPLADERT_ISA of the environment, else the best here.
             precision: the former name of `variant`.
 
         Raises:

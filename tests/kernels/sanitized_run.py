@@ -14,7 +14,7 @@ import numpy as np
 
 from spladert.engine.native.engine import NativeEngine
 from support.encoders import Shape, make_encoder
-from support.kernels import abi
+from support.kernels import ISAS, abi
 
 SHAPES = (
     Shape(window=20, vocabulary=70),
@@ -27,7 +27,7 @@ SHAPES = (
 def main(path: Path) -> None:
     library = abi().load_library(path)
     rng = np.random.default_rng(0)
-    for number in range(4):
+    for number in range(len(ISAS)):
         name = library.spladert_isa_name(number)
         if library.spladert_isa_missing(number):
             print(name.decode(), "does not run here")

@@ -35,6 +35,21 @@ class Shape:
     float_layers: bool = False
 
 
+BERT = Shape(gated=False, post_norm=True, rotary=False, positions=True, biases=True, intermediate=128)
+SHAPES = {
+    "modernbert": Shape(window=20),
+    "narrow-heads": Shape(heads=4, head_size=32, window=70),
+    "odd-heads": Shape(heads=3, head_size=64, intermediate=80, biases=True),
+    "bert": BERT,
+    "bert-relu": Shape(gated=False, post_norm=True, rotary=False, positions=True, intermediate=64, activation="relu"),
+    "roberta": Shape(**{**BERT.__dict__, "heads": 2, "head_size": 96, "position_pad": 1}),
+    "wide-heads": Shape(heads=1, head_size=128, gated=False, intermediate=64),
+    "float": Shape(float_layers=True, biases=True, window=20),
+    "one-layer": Shape(layers=1, top_k=333),
+}
+LENGTHS = (1, 2, 15, 16, 17, 31, 33, 64, 65, 127, 160)
+
+
 def make_encoder(shape: Shape, seed: int = 0) -> Encoder:
     rng = np.random.default_rng(seed)
     hidden, inner = shape.heads * shape.head_size, shape.intermediate
@@ -192,3 +207,25 @@ def _norm(x: Floats, norm: Norm) -> Floats:
 
 def _activate(x: Floats, activation: Activation) -> Floats:
     return gelu(x) if activation == "gelu" else np.maximum(x, 0)
+
+
+def rows_of(lengths: tuple[int, ...], vocabulary: int, seed: int = 0) -> list[list[int]]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, vocabulary, length).tolist() for length in lengths]
+
+
+def assert_near_logits(
+    shape: Shape, rows: list[list[int]], indices: NDArray[np.int32], values: Floats, error: float
+) -> None:
+    """That an engine's results for a shape's encoder are those of plain arithmetic, to an error of their deviation."""
+    encoder = make_encoder(shape)
+    overlaps, errors = [], []
+    for row, ids, weights in zip(rows, indices, values, strict=True):
+        chosen, exact = logits(encoder, row)
+        overlaps.append(len({*ids} & {*np.argsort(-chosen)[: shape.top_k]}) / shape.top_k)
+        errors.append((np.expm1(weights) - np.maximum(exact[ids], 0)) / np.std(exact))
+        assert (np.diff(weights) <= 0).all()
+        assert len({*ids}) == shape.top_k
+    # A difference in the last place may round to another integer, from which a few more follow.
+    assert np.sqrt(np.mean(np.square(errors))) < error
+    assert np.mean(overlaps) > 0.95

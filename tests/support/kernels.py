@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -21,12 +23,18 @@ from spladert.engine.native.description import Norm, Quantization
 from .paths import ROOT
 
 KERNELS = ROOT / "kernels"
-ISAS = ("amx", "avx512-vnni", "avx-vnni", "avx2")
+ISAS = ("neon-dotprod", "neon") if platform.machine() == "aarch64" else ("amx", "avx512-vnni", "avx-vnni", "avx2")
 MODES = {
     "native": (),
     "emulated": ("-DSPLADERT_EMULATE=ON",),
     "clang": ("-DCMAKE_CXX_COMPILER=clang++-14", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"),
+    "aarch64": (
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+        "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++",
+    ),
 }
+COMPILERS = {"clang": "clang++-14", "aarch64": "aarch64-linux-gnu-g++"}  # else c++
 
 
 def abi() -> Any:
@@ -44,8 +52,13 @@ def abi() -> Any:
 
 @cache
 def build(mode: str, *options: str) -> Path:
-    """The library built from the source tree, in kernels/build/`mode`; skips where that cannot be."""
-    for tool in ("cmake", "clang++-14" if mode == "clang" else "c++"):
+    """The library built from the source tree, in kernels/build/`mode`; skips where that cannot be.
+
+    SPLADERT_KERNELS_LIBRARY names one that is built already, for a processor that is emulated.
+    """
+    if "SPLADERT_KERNELS_LIBRARY" in os.environ:
+        return Path(os.environ["SPLADERT_KERNELS_LIBRARY"])
+    for tool in ("cmake", COMPILERS.get(mode, "c++")):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not here, which the compiled engine is built with")
     folder = KERNELS / "build" / mode

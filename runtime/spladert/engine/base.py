@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("spladert")
 
 # What cpu-int8 can run with: instruction sets of the compiled engine, and ONNX Runtime, which knows its own.
-ISAS = ("amx", "avx512-vnni", "avx-vnni", "avx2", "onnx")
+ISAS = ("amx", "avx512-vnni", "avx-vnni", "avx2", "neon-dotprod", "neon", "onnx")
 
 
 class Engine(Protocol):

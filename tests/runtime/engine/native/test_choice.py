@@ -12,6 +12,7 @@ from spladert import SparseEncoder
 from spladert.engine import RuntimeOptions
 from spladert.engine.native.engine import NativeEngine
 from spladert.errors import DeviceError, InputError
+from support.kernels import ISAS
 
 spladert_kernels = pytest.importorskip(
     "spladert_kernels", reason="the compiled engine is not installed: pip install ./kernels"
@@ -21,7 +22,7 @@ TEXTS = ["오늘 서울의 날씨는 맑다", "", "계약서에 서명하기 전
 
 def runs_here(isa: str) -> bool:
     library = spladert_kernels.load_library()
-    names = {library.spladert_isa_name(number).decode(): number for number in range(4)}
+    names = {library.spladert_isa_name(number).decode(): number for number in range(len(ISAS))}
     return library.spladert_isa_missing(names[isa]) is None
 
 
@@ -57,7 +58,7 @@ def test_a_text_alone_is_a_text_in_a_batch() -> None:
             np.testing.assert_array_equal(alone.values, vector.values)
 
 
-@pytest.mark.parametrize("isa", ["avx2", "avx512-vnni", "avx-vnni", "amx"])
+@pytest.mark.parametrize("isa", ISAS)
 def test_a_named_instruction_set_runs_or_is_an_error(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if runs_here(isa):
         with SparseEncoder.load(isa=isa) as encoder:
@@ -70,6 +71,12 @@ def test_a_named_instruction_set_runs_or_is_an_error(isa: str, monkeypatch: pyte
         monkeypatch.setenv("SPLADERT_ISA", isa)
         with pytest.raises(DeviceError, match=f"{isa} does not run here: the CPU has no"):
             SparseEncoder.load()
+
+
+def test_an_instruction_set_of_another_processor_is_an_error() -> None:
+    other = "avx2" if "neon" in ISAS else "neon"
+    with pytest.raises(DeviceError, match=f"'{other}' is not one of this library; use one of {', '.join(ISAS)}"):
+        SparseEncoder.load(isa=other)
 
 
 def test_the_environment_asks_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
-#include "cpu.h"
-
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "cpu.h"
 
 namespace spladert {
 namespace {
