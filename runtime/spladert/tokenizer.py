@@ -217,7 +217,7 @@ class TextTokenizer:
             self._splitting if split_special_tokens else self._tokenizer,
             [prompt + text for text in checked] if prompt else checked,
             max_length=self.length(side, max_length),
-            special_tokens=special_tokens,
+            special_tokens=special_tokens and not self.looks_up(side),
             from_beginning=self._from_beginning,
         )
 
@@ -245,7 +245,7 @@ class TextTokenizer:
         size = CHARACTERS_PER_TOKEN * self._manifest.max_length if self._from_beginning else len(whole)
         while True:
             piece = _beginning(whole, size)
-            [encoding] = self._tokenizer.encode_batch([piece])
+            [encoding] = self._tokenizer.encode_batch([piece], add_special_tokens=not self.looks_up(side))
             if encoding.overflowing or len(piece) == len(whole):
                 break
             size = GROWTH * len(piece)
@@ -263,7 +263,7 @@ class TextTokenizer:
             InputError: an argument is out of range, or nothing is left of the length.
         """
         length, prompt = self.length(side, max_length), self._prompt(side)
-        around = self._tokenizer.num_special_tokens_to_add(False) + len(self.all_ids([prompt])[0])
+        around = self._special_tokens(side) + len(self.all_ids([prompt])[0])
         if around >= length:
             raise InputError(f"a prompt of {around} tokens leaves nothing of {length}; give a larger max_length")
         return length - around
@@ -291,6 +291,14 @@ class TextTokenizer:
         tokenizer.encode_special_tokens = True
         return tokenizer
 
+    def looks_up(self, side: Side | None) -> bool:
+        """Whether texts are looked up in a table, and not run: special tokens around them would weigh something."""
+        return side == "query" and self._manifest.query_table is not None
+
+    def _special_tokens(self, side: Side | None) -> int:
+        """How many special tokens are put around a text."""
+        return 0 if self.looks_up(side) else int(self._tokenizer.num_special_tokens_to_add(False))
+
     def _prompt(self, side: Side | None) -> str:
         prompts = self._manifest.prompts
         return prompts.get(side or "default", prompts.get("default", ""))
@@ -307,7 +315,7 @@ class TextTokenizer:
         most = own or manifest.max_length
         if asked is None:
             return most
-        least = self._tokenizer.num_special_tokens_to_add(False) + 1
+        least = self._special_tokens(side) + 1
         if not isinstance(asked, Integral) or not least <= asked <= most:
             raise InputError(
                 f"max_length is {asked!r}; this bundle takes {least} to {most} tokens "
