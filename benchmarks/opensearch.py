@@ -1,6 +1,7 @@
 """What a field of OpenSearch finds and how fast, over the parameters of a sparse_vector and over prunings.
 
     python -m benchmarks.opensearch --url http://127.0.0.1:9200 --texts sentences.txt --count 30000
+    python -m benchmarks.opensearch --url http://127.0.0.1:9200 --data FOLDER    # in BEIR's layout
 
 The index `spladert-benchmark` of that node is made and deleted. A cell is the share of the exact top ten that is found,
 and the median milliseconds of a search, over a connection that is kept open.
@@ -17,6 +18,7 @@ from typing import Any
 
 from benchmarks.suite.opensearch_recall import exact_top, fill_vectors, found_top, overlap
 from spladert import SparseEncoder, SparseVector, SparseVectors
+from spladert.evaluation import read_dataset
 from spladert.opensearch import Ceilings, Keys, index_body, keys_of, query_body
 from spladert.pruning import Pruning, prune
 
@@ -29,17 +31,24 @@ PRUNINGS = ["max_ratio:0.05", "max_ratio:0.1", "max_ratio:0.2", "top_k:32", "alp
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:9200")
-    parser.add_argument("--texts", type=Path, required=True, help="a text a line; the questions are taken from its end")
-    parser.add_argument("--count", type=int, default=30_000)
-    parser.add_argument("--questions", type=int, default=200)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--texts", type=Path, help="a text a line; the questions are taken from its end")
+    source.add_argument("--data", type=Path, help="a folder of corpus.jsonl and queries.jsonl, all of which is taken")
+    parser.add_argument("--count", type=int, default=30_000, help="documents of --texts")
+    parser.add_argument("--questions", type=int, default=200, help="questions of --texts")
     given = parser.parse_args()
 
     from opensearchpy import OpenSearch
 
-    lines = given.texts.read_text(encoding="utf-8").splitlines()
+    if given.data is None:
+        lines = given.texts.read_text(encoding="utf-8").splitlines()
+        texts, questions = lines[: given.count], lines[-given.questions :]
+    else:
+        data = read_dataset(given.data)
+        texts, questions = list(data.documents), list(data.queries)
     with SparseEncoder.load() as encoder:
-        documents = encoder.encode_document(lines[: given.count], show_progress=True)
-        queries = encoder.encode_query(lines[-given.questions :])
+        documents = encoder.encode_document(texts, show_progress=True)
+        queries = encoder.encode_query(questions)
         compare(OpenSearch(given.url, timeout=600), encoder, documents, queries)
 
 

@@ -261,7 +261,7 @@ class SparseEncoder:
 
         Args:
             texts, side, max_length, split_special_tokens: as for `encode`.
-            special_tokens: with the special tokens around a text.
+            special_tokens: with the special tokens around a text; queries that are looked up never have them.
 
         Raises:
             InputError: `texts` is no iterable of str, one is not valid Unicode, or an argument is out of range.

@@ -13,13 +13,12 @@ import numpy as np
 
 from .bundle import Manifest
 from .errors import BundleError, InputError
-from .locality import depends_on_beginning, longest_read_word
+from .locality import ends_of_words, longest_read_word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Encoding, Tokenizer
 
-END_OF_WORD = re.compile(r"\S(?=[ \n])")
 # Characters of a long text that are tokenized first, for each token that it may have: Korean and English words have
 # two to six characters a token, so that little is tokenized twice.
 CHARACTERS_PER_TOKEN = 16
@@ -100,7 +99,7 @@ def tokenize(
     *,
     max_length: int | None = None,
     special_tokens: bool = True,
-    from_beginning: bool = False,
+    ends: re.Pattern[str] | None = None,
 ) -> TokenizedTexts:
     """Token ids of each text.
 
@@ -109,8 +108,8 @@ def tokenize(
         texts: any str.
         max_length: cut to fewer tokens than the tokenizer does.
         special_tokens: with the special tokens around a text.
-        from_beginning: tokenize only as much of a long text as gives its first tokens; for a tokenizer of which
-            `depends_on_beginning` holds, and right-hand cuts.
+        ends: where a long text may be cut, to tokenize only as much of it as gives its first tokens: the tokenizer's
+            `ends_of_words`, for right-hand cuts.
 
     Raises:
         InputError: a text holds a lone surrogate, which no tokenizer can take; the message gives its position.
@@ -119,15 +118,15 @@ def tokenize(
     longest = int(truncation["max_length"])
     size = CHARACTERS_PER_TOKEN * longest
     given = texts
-    pieces = [_beginning(text, size) if from_beginning else text for text in texts]
-    if from_beginning and any(len(piece) > GROWTH * size for piece in pieces):  # rare: no white space for long
+    pieces = [_beginning(text, size, ends) for text in texts]
+    if ends is not None and any(len(piece) > GROWTH * size for piece in pieces):  # rare: no white space for long
         texts = _without_endless_words(tokenizer, texts, size)
-        pieces = [_beginning(text, size) for text in texts]
+        pieces = [_beginning(text, size, ends) for text in texts]
     try:
         encodings = tokenizer.encode_batch_fast(pieces, add_special_tokens=special_tokens)
         for i, text in enumerate(texts):
             while len(pieces[i]) < len(text) and not encodings[i].overflowing:  # too few tokens so far
-                pieces[i] = _beginning(text, GROWTH * len(pieces[i]))
+                pieces[i] = _beginning(text, GROWTH * len(pieces[i]), ends)
                 [encodings[i]] = tokenizer.encode_batch_fast([pieces[i]], add_special_tokens=special_tokens)
     except Exception:
         _refuse_surrogates(enumerate(given))
@@ -142,11 +141,11 @@ def tokenize(
     return TokenizedTexts(rows, truncated | np.array(over, np.bool_))
 
 
-def _beginning(text: str, size: int) -> str:
-    """The text up to the first white space behind its first `size` characters that follows something else."""
-    if len(text) <= size:
+def _beginning(text: str, size: int, ends: re.Pattern[str] | None) -> str:
+    """The text up to the first end of a word behind its first `size` characters."""
+    if ends is None or len(text) <= size:
         return text
-    found = END_OF_WORD.search(text, size)
+    found = ends.search(text, size)
     return text if found is None else text[: found.start() + 1]
 
 
@@ -216,8 +215,8 @@ class TextTokenizer:
             self._splitting if split_special_tokens else self._tokenizer,
             prompted,
             max_length=self.length(side, max_length),
-            special_tokens=special_tokens,
-            from_beginning=is_long and self._from_beginning,
+            special_tokens=special_tokens and not self.looks_up(side),
+            ends=self._ends if is_long else None,
         )
 
     def all_ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -265,10 +264,10 @@ class TextTokenizer:
         """How many characters of a text that is too long the model reads, from its first token to its last."""
         prompt, kept = self.prompt(side), self.length(side, max_length)
         whole = prompt + text
-        size = CHARACTERS_PER_TOKEN * self._manifest.max_length if self._from_beginning else len(whole)
+        size = CHARACTERS_PER_TOKEN * self._manifest.max_length
         while True:
-            piece = _beginning(whole, size)
-            [encoding] = self._tokenizer.encode_batch([piece])
+            piece = _beginning(whole, size, self._ends)
+            [encoding] = self._tokenizer.encode_batch([piece], add_special_tokens=not self.looks_up(side))
             if encoding.overflowing or len(piece) == len(whole):
                 break
             size = GROWTH * len(piece)
@@ -286,16 +285,16 @@ class TextTokenizer:
             InputError: an argument is out of range, or nothing is left of the length.
         """
         length, prompt = self.length(side, max_length), self.prompt(side)
-        around = self._tokenizer.num_special_tokens_to_add(False) + len(self.all_ids([prompt])[0])
+        around = self._special_tokens(side) + len(self.all_ids([prompt])[0])
         if around >= length:
             raise InputError(f"a prompt of {around} tokens leaves nothing of {length}; give a larger max_length")
         return length - around
 
     @cached_property
-    def _from_beginning(self) -> bool:
-        """Whether a long text's first tokens can be read off its beginning; milliseconds that short texts spare."""
-        direction = (self._tokenizer.truncation or {}).get("direction")
-        return direction == "right" and depends_on_beginning(self._tokenizer)
+    def _ends(self) -> re.Pattern[str] | None:
+        """Where a long text may be cut before it is tokenized; finding that out is spared where all texts are short."""
+        right = (self._tokenizer.truncation or {}).get("direction") == "right"
+        return ends_of_words(self._tokenizer) if right else None
 
     @cached_property
     def _whole(self) -> Tokenizer:
@@ -320,6 +319,14 @@ class TextTokenizer:
         tokenizer.encode_special_tokens = True
         return tokenizer
 
+    def looks_up(self, side: Side | None) -> bool:
+        """Whether texts are looked up in a table, and not run: special tokens around them would weigh something."""
+        return side == "query" and self._manifest.query_table is not None
+
+    def _special_tokens(self, side: Side | None) -> int:
+        """How many special tokens are put around a text."""
+        return 0 if self.looks_up(side) else int(self._tokenizer.num_special_tokens_to_add(False))
+
     def prompt(self, side: Side | None) -> str:
         """What is put before a text, "" if nothing is."""
         prompts = self._manifest.prompts
@@ -337,7 +344,7 @@ class TextTokenizer:
         most = own or manifest.max_length
         if asked is None:
             return most
-        least = self._tokenizer.num_special_tokens_to_add(False) + 1
+        least = self._special_tokens(side) + 1
         if not isinstance(asked, Integral) or not least <= asked <= most:
             raise InputError(
                 f"max_length is {asked!r}; this bundle takes {least} to {most} tokens "

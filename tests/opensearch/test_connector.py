@@ -19,7 +19,7 @@ from spladert import InputError, SparseEncoder
 from spladert.cli import main
 from spladert.opensearch import document_tokens, index_body, keys_of, query_body
 from spladert.opensearch.connector import KEY, Remote
-from support.server import spawned
+from support.server import running, spawned
 
 AWKWARD = [
     "quotes \" and ' and `",
@@ -60,10 +60,11 @@ def served(client: Any, address: str, bundle: str, tmp_path: Path) -> Iterator[t
     """An index that encodes by itself, and the port that its server has to be on."""
     name = f"remote-{uuid4().hex[:8]}"
     port = free_port()
-    out = package(
-        *(bundle, "--target", "opensearch-connector", "--output", str(tmp_path / "bodies"), "--name", name),
-        *("--server", f"http://127.0.0.1:{port}", "--register", f"opensearch://{address}/{name}"),
-    )
+    with server_on(port):
+        out = package(
+            *(bundle, "--target", "opensearch-connector", "--output", str(tmp_path / "bodies"), "--name", name),
+            *("--server", f"http://127.0.0.1:{port}", "--register", f"opensearch://{address}/{name}"),
+        )
     assert f"created index {name}" in out
     yield name, port
     client.indices.delete(index=f"{name}*", ignore_unavailable=True)
@@ -140,21 +141,21 @@ def test_a_sparse_vector_field_beyond_the_threshold(
     parameters = {"approximate_threshold": 100}
     body = index_body(encoder.bundle, "sparse", "sparse_vector", settings=pipelines, parameters=parameters)
     client.indices.create(index=name, body=body)
+    documents = ["😀", *texts[:500], "😀"]  # whose vectors have no entries
     try:
-        out = package(
-            *(bundle, "--target", "opensearch-connector", "--output", str(tmp_path / "bodies"), "--name", name),
-            *("--server", f"http://127.0.0.1:{port}", "--register", f"opensearch://{address}/{name}"),
-            *("--kind", "sparse_vector"),
-        )
-        assert "created search pipeline" in out
-        assert "created index" not in out
-        made = json.loads((tmp_path / "bodies" / "index.json").read_text(encoding="utf-8"))
-        there = client.indices.get_mapping(index=name)[name]["mappings"]
-        del there["properties"]["sparse"]["method"]["parameters"]["approximate_threshold"]
-        assert made["mappings"]["properties"] == there["properties"]
-        keys = keys_of(encoder.bundle, "ids")
-        documents = ["😀", *texts[:500], "😀"]  # whose vectors have no entries
         with server_on(port):
+            out = package(
+                *(bundle, "--target", "opensearch-connector", "--output", str(tmp_path / "bodies"), "--name", name),
+                *("--server", f"http://127.0.0.1:{port}", "--register", f"opensearch://{address}/{name}"),
+                *("--kind", "sparse_vector"),
+            )
+            assert "created search pipeline" in out
+            assert f"kept index {name}" in out
+            made = json.loads((tmp_path / "bodies" / "index.json").read_text(encoding="utf-8"))
+            there = client.indices.get_mapping(index=name)[name]["mappings"]
+            del there["properties"]["sparse"]["method"]["parameters"]["approximate_threshold"]
+            assert made["mappings"]["properties"] == there["properties"]
+            keys = keys_of(encoder.bundle, "ids")
             done = bulk(client, name, documents)
             assert not done["errors"], [item for item in done["items"] if item["index"].get("error")][:2]
             client.indices.forcemerge(index=name, max_num_segments=1)
@@ -197,8 +198,9 @@ def test_an_index_that_does_not_fit_is_left_alone(
 
     client.indices.create(index=index, body=index_body(encoder.bundle, "sparse", kind))
     base = ["package", bundle, "--target", "opensearch-connector", "--output", str(tmp_path / "a"), "--name", index]
-    asked = ["--server", "http://127.0.0.1:8310", "--register", f"opensearch://{address}/{index}"]
-    result = CliRunner().invoke(main, [*base, *asked])
+    with running(encoder) as http:
+        asked = ["--server", str(http.base_url), "--register", f"opensearch://{address}/{index}"]
+        result = CliRunner().invoke(main, [*base, *asked])
     assert result.exit_code == 1
     assert message.format(name=index) in result.output
     assert "created" not in result.output
@@ -267,7 +269,12 @@ def test_the_files_hold_no_key_and_fit_each_other(bundle: str, tmp_path: Path) -
         ([], "needs --server"),
         (["--server", "10.0.0.5:8080"], "not the URL of a server"),
         (["--server", "http://a", "--variant", "cpu-int8"], "--variant is not for --target opensearch-connector"),
-        (["--server", "http://a", "--register", "opensearch://127.0.0.1:1/i"], "cannot be reached"),
+        (["--server", "http://a", "--server-here", "http://b"], "--server-here is where the server is asked"),
+        (["--server", "http://127.0.0.1:1", "--register", "opensearch://127.0.0.1:1/i"], "start it first"),
+        (
+            ["--server", "http://a", "--server-here", "localhost:1", "--register", "opensearch://127.0.0.1:1/i"],
+            "'localhost:1' is not the URL of a server",
+        ),
     ],
 )
 def test_what_cannot_be_packaged(bundle: str, tmp_path: Path, arguments: list[str], message: str) -> None:

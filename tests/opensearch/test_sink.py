@@ -255,6 +255,47 @@ def test_slow_and_broken_answers_double_nothing(
     assert_whole(client, index, documents(200))
 
 
+@pytest.mark.parametrize("path", [b"/_mapping", b"/_refresh", b"PUT /"])
+def test_what_is_asked_around_the_documents_is_asked_again(
+    client: Any, address: str, index: str, encoder: SparseEncoder, tmp_path: Path, path: bytes
+) -> None:
+    """Whether the index is there, that it be made, and that its documents can be found."""
+    docs = write_documents(tmp_path / "docs.jsonl", documents(20))
+    with proxy_to(address) as proxy:
+        proxy.path, proxy.refusals, proxy.drops, proxy.delays = path, [503, 429], 1, [5.0]
+        url = f"opensearch://127.0.0.1:{proxy.port}/{index}"
+        alias = f"{index}-now"
+        options = {"connection": Connection(timeout=2.5), "alias": alias}
+        _, report = load_documents(encoder, url, docs, tmp_path / "state", **options)
+        assert (proxy.refusals, proxy.drops, proxy.delays) == ([], 0, [])
+    assert "4 requests were sent again" in report
+    assert f"the alias {alias!r} is {index} now" in report
+    assert_whole(client, index, documents(20))
+
+
+def test_documents_that_replace_others_are_counted(
+    client: Any, address: str, index: str, encoder: SparseEncoder, tmp_path: Path
+) -> None:
+    url = f"opensearch://{address}/{index}"
+    twice = [*documents(100), *[{**each, "number": -1} for each in documents(7)]]
+    path = write_documents(tmp_path / "docs.jsonl", twice)
+    _, report = load_documents(encoder, url, path, tmp_path / "state")
+    assert report == ("7 documents replaced ones that were there with the same _id",)
+    assert client.count(index=index)["count"] == 100
+    assert_whole(client, index, [{**each, "number": -1} if n < 7 else each for n, each in enumerate(documents(100))])
+
+
+def test_documents_that_were_sent_again_replace_none(
+    client: Any, address: str, index: str, encoder: SparseEncoder, tmp_path: Path
+) -> None:
+    path = write_documents(tmp_path / "docs.jsonl", documents(20))
+    with proxy_to(address) as proxy:
+        proxy.drops = 1
+        url = f"opensearch://127.0.0.1:{proxy.port}/{index}"
+        _, report = load_documents(encoder, url, path, tmp_path / "state")
+    assert report == ("1 request was sent again",)
+
+
 def test_a_node_that_is_gone_too_long_ends_the_job(encoder: SparseEncoder, tmp_path: Path) -> None:
     path = write_documents(tmp_path / "docs.jsonl", documents(2))
     with pytest.raises(StoreError, match="cannot be reached"):

@@ -94,13 +94,14 @@ def test_typed_special_tokens_are_text_where_one_says_so(make: Make) -> None:
 
 def test_a_query_is_looked_up_and_a_document_is_not(make: Make) -> None:
     size = make().manifest.vocabulary_size
-    table = np.arange(size, dtype=np.float32) / 10
-    table[:5] = 0  # special tokens have no weight
+    table = (np.arange(size, dtype=np.float32) + 1) / 10  # of special tokens too, where a text spells them out
     encoder = make(query_table=table, requires=("query-table",))
     [ids] = encoder.tokenize_batch(["계약서 계약서 약관"], special_tokens=False).input_ids
     vector = encoder.encode_query("계약서 계약서 약관")
     assert vector.to_dict() == {i: table[i] for i in sorted(set(ids), reverse=True)}
     assert encoder.encode_query(["", "계약서"])[0].to_dict() == {}
+    cls = encoder.manifest.special_token_ids[0]
+    assert encoder.encode_query(encoder.tokens[cls]).to_dict() == {cls: table[cls]}
     assert len(encoder.encode_query("계약서 약관", top_k=1)) == 1
     assert encoder.encode_document(LINES) == make().encode(LINES)
     long = " ".join(LINES * 2)

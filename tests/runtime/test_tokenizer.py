@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 from spladert import InputError
 from spladert.bundle import DEFAULT_BUNDLE, open_bundle
-from spladert.locality import depends_on_beginning, longest_read_word
+from spladert.locality import WHITE_SPACE, ends_of_words, longest_read_word
 from spladert.tokenizer import TextTokenizer, load_tokenizer, tokenize
 from support.checkpoints import LINES
 
@@ -23,18 +24,24 @@ MOST = 6  # tokens of a text in these tests: 96 characters are looked at first
 
 pieces = st.one_of(
     st.sampled_from(
-        [*LINES[0].split(), "fox", "[CLS]", "</s>", *" \n\u3000\t\x1c\u0301\x00\u200b", "  ", *"♥木星獨逸ㅊ①😀"]
+        [*LINES[0].split(), "fox", "[CLS]", "</s>", *"\x1c\u0301\x00\u200b\u0600\u11a8", "  ", *"♥木星獨逸ㅊ①😀´"]
     ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=12),
 )
-texts = st.lists(pieces, max_size=90).map("".join) | st.lists(pieces, max_size=90).map(" ".join)
+spaces = st.sampled_from(WHITE_SPACE)
+texts = (
+    st.lists(pieces | spaces, max_size=90).map("".join)
+    | st.lists(pieces, max_size=90).map(" ".join)
+    | st.tuples(spaces, st.lists(pieces, max_size=90)).map(lambda drawn: drawn[0].join(drawn[1]))
+    | st.tuples(spaces, st.permutations(LINES)).map(lambda drawn: " ".join(drawn[1]).replace(" ", drawn[0]))
+)
 
 
-def trained(model: Any, trainer: Any, **parts: Any) -> str:
+def trained(model: Any, trainer: Any, lines: Sequence[str] = LINES, **parts: Any) -> str:
     tokenizer = Tokenizer(model)
     for name, part in parts.items():
         setattr(tokenizer, name, part)
-    tokenizer.train_from_iterator(LINES, trainer)
+    tokenizer.train_from_iterator(lines, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 0), ("[SEP]", 1)]
     )
@@ -60,6 +67,14 @@ def metaspace() -> str:
     return trained(models.Unigram(), trainer, normalizer=normalizers.NFKC(), pre_tokenizer=parts)
 
 
+def metaspace_alone(normalizer: Any) -> str:
+    """Of which tokens reach across the white space that is not folded to a space."""
+    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=SPECIAL, show_progress=False)
+    lines = [line.replace(" ", space) for line in LINES for space in (" ", "\n", "\u3000")]
+    model = models.BPE(unk_token="[UNK]")
+    return trained(model, trainer, lines, normalizer=normalizer, pre_tokenizer=pre_tokenizers.Metaspace())
+
+
 def lower_case() -> str:
     trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=SPECIAL, show_progress=False)
     return trained(
@@ -72,11 +87,24 @@ def lower_case() -> str:
 
 lower_case_json = lower_case()
 
+
+def past_a_space() -> str:
+    """Of which a normalizer looks past spaces, though not past other white space."""
+    tokenizer = Tokenizer.from_str(lower_case_json)
+    past = normalizers.Replace(Regex("[a-z\u1100-\u11ff](?= [a-z\u1100-\u11ff])"), "")
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFD(), past])
+    return str(tokenizer.to_str())
+
+
 MAKERS = {
     "shipped": lambda: (DEFAULT_BUNDLE / "tokenizer.json").read_text(encoding="utf-8"),
     "byte level": byte_level,
     "metaspace": metaspace,
+    "metaspace alone": lambda: metaspace_alone(normalizers.NFC()),
+    "metaspace alone, spaces folded": lambda: metaspace_alone(normalizers.NFKC()),
+    "metaspace alone, nmt": lambda: metaspace_alone(normalizers.Nmt()),
     "lower case": lower_case,
+    "past a space": past_a_space,
 }
 
 
@@ -85,23 +113,63 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
     return load_tokenizer(MAKERS[request.param](), MOST)
 
 
+def uncut(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    whole = Tokenizer.from_str(tokenizer.to_str())
+    whole.no_truncation()
+    return [encoding.ids for encoding in whole.encode_batch_fast(texts, add_special_tokens=False)]
+
+
 @given(texts)
 @settings(max_examples=150, deadline=None)
 def test_the_beginning_of_a_long_text_gives_its_tokens(tokenizer: Tokenizer, text: str) -> None:
-    assert depends_on_beginning(tokenizer)
-    whole, beginning = tokenize(tokenizer, [text]), tokenize(tokenizer, [text], from_beginning=True)
+    ends = ends_of_words(tokenizer)
+    assert ends is not None
+    whole, beginning = tokenize(tokenizer, [text]), tokenize(tokenizer, [text], ends=ends)
     assert beginning.input_ids == whole.input_ids
     assert beginning.truncated.tolist() == whole.truncated.tolist()
+
+
+@given(st.data(), texts)
+@settings(max_examples=150, deadline=None)
+def test_the_tokens_in_front_of_white_space_do_not_depend_on_what_follows(
+    tokenizer: Tokenizer, data: st.DataObject, text: str
+) -> None:
+    ends = ends_of_words(tokenizer)
+    assert ends is not None
+    if places := [found.end() for found in ends.finditer(text)]:
+        [whole, beginning] = uncut(tokenizer, [text, text[: data.draw(st.sampled_from(places))]])
+        assert whole[: len(beginning)] == beginning
+
+
+@pytest.mark.parametrize(
+    ("maker", "cut", "whole"),
+    [
+        ("shipped", WHITE_SPACE, ""),
+        ("byte level", WHITE_SPACE, ""),
+        ("lower case", " \n\t\u3000\xa0\u2028", "\x0b\x0c\x85"),  # BertNormalizer takes these for controls
+        ("past a space", WHITE_SPACE.replace(" ", ""), " "),
+        ("metaspace", WHITE_SPACE, ""),
+        ("metaspace alone", " ", "\n\u3000\xa0"),
+        ("metaspace alone, spaces folded", " \u3000\xa0\u2003", "\n\u2028\x85"),
+        ("metaspace alone, nmt", " \n\t\u2028", "\x0b\u3000\xa0"),
+    ],
+)
+def test_white_space_that_a_text_can_be_cut_at(maker: str, cut: str, whole: str) -> None:
+    ends = ends_of_words(load_tokenizer(MAKERS[maker](), MOST))
+    assert ends is not None
+    assert [space for space in cut if not ends.search(f"a{space}")] == []
+    assert [space for space in whole if ends.search(f"a{space}")] == []
 
 
 def test_real_texts_give_the_same(shared: Path) -> None:
     """The card's tokenizer on texts of tens of thousands of characters, with and without line ends."""
     folder = shared / "models" / "korean-neural-sparse-encoder"
     tokenizer = load_tokenizer((folder / "tokenizer.json").read_text(encoding="utf-8"), 64)
-    assert depends_on_beginning(tokenizer)
+    ends = ends_of_words(tokenizer)
+    assert ends is not None
     lines = (shared / "data" / "sentences.txt").read_text(encoding="utf-8").splitlines()[:800]
     long = ["\n".join(lines), " ".join(lines[::-1]), "".join(lines).replace(" ", ""), " " * 50_000 + lines[0]]
-    whole, beginning = tokenize(tokenizer, long), tokenize(tokenizer, long, from_beginning=True)
+    whole, beginning = tokenize(tokenizer, long), tokenize(tokenizer, long, ends=ends)
     assert beginning.input_ids == whole.input_ids
     assert beginning.truncated.tolist() == whole.truncated.tolist() == [True, True, True, False]
 
@@ -115,7 +183,7 @@ def test_korean_words_that_never_end(normalizer: Any, rows: list[tuple[str, int,
     tokenizer = load_tokenizer(content.to_str(), MOST)
     text = "".join(letter * count + rest for letter, count, rest in rows)
     assert longest_read_word(tokenizer) == 100
-    whole, beginning = tokenize(tokenizer, [text]), tokenize(tokenizer, [text], from_beginning=True)
+    whole, beginning = tokenize(tokenizer, [text]), tokenize(tokenizer, [text], ends=ends_of_words(tokenizer))
     assert beginning.input_ids == whole.input_ids
     assert beginning.truncated.tolist() == whole.truncated.tolist()
 
@@ -138,7 +206,7 @@ def test_words_that_a_syllable_may_end() -> None:
 def test_a_surrogate_behind_the_cut_is_told_too() -> None:
     tokenizer = load_tokenizer(MAKERS["shipped"](), MOST)
     with pytest.raises(InputError, match=r"text 1 has a lone surrogate \(U\+D800\) at character 5000"):
-        tokenize(tokenizer, ["fine", "word " * 1000 + "\ud800"], from_beginning=True)
+        tokenize(tokenizer, ["fine", "word " * 1000 + "\ud800"], ends=ends_of_words(tokenizer))
 
 
 @pytest.mark.parametrize(
@@ -146,9 +214,9 @@ def test_a_surrogate_behind_the_cut_is_told_too() -> None:
     [
         {"normalizer": normalizers.Replace(" ", "▁")},  # white space is gone before words are told apart
         {"normalizer": normalizers.Sequence([normalizers.NFC(), normalizers.Strip()])},
-        {"normalizer": normalizers.Replace(Regex(r"a(?= b)"), "")},
+        {"normalizer": normalizers.Replace(Regex(r"a(?=\sb)"), "")},
         {"normalizer": normalizers.Replace(Regex("[^a-z]+"), "")},
-        {"normalizer": normalizers.Replace(Regex("a.b"), "")},
+        {"normalizer": normalizers.Replace(Regex(r"a[\s\S]b"), "")},
         {"normalizer": normalizers.Replace(Regex("a$"), "")},
         {"normalizer": normalizers.Replace(Regex(r"a\b"), "")},
         {"normalizer": normalizers.Replace(Regex(r"(a)\1"), "")},
@@ -167,7 +235,7 @@ def test_what_looks_across_is_tokenized_whole(change: dict[str, Any]) -> None:
         tokenizer = Tokenizer.from_str(json.dumps(content))
     else:
         setattr(tokenizer, name, part)
-    assert not depends_on_beginning(tokenizer)
+    assert ends_of_words(tokenizer) is None
 
 
 @pytest.mark.parametrize(
@@ -185,7 +253,7 @@ def test_what_looks_across_is_tokenized_whole(change: dict[str, Any]) -> None:
 def test_an_expression_that_matches_no_space(expression: str, data: st.DataObject) -> None:
     tokenizer = Tokenizer.from_str(lower_case_json)
     tokenizer.normalizer = normalizers.Replace(Regex(expression), "x")
-    assert depends_on_beginning(tokenizer)
+    assert ends_of_words(tokenizer) is not None
     words = data.draw(st.lists(st.text("가나다Aab1一]. \n", min_size=1), min_size=2))
     before, text = " ".join(words[:-1]), " ".join(words)
     if not before[-1].isspace():
@@ -199,9 +267,9 @@ def test_an_expression_that_matches_no_space(expression: str, data: st.DataObjec
 def test_a_token_that_reaches_across(token: AddedToken) -> None:
     tokenizer = Tokenizer.from_str(lower_case())
     tokenizer.add_tokens([AddedToken("   ")])
-    assert depends_on_beginning(tokenizer)
+    assert ends_of_words(tokenizer) is not None
     tokenizer.add_tokens([token])
-    assert not depends_on_beginning(tokenizer)
+    assert ends_of_words(tokenizer) is None
 
 
 @pytest.mark.parametrize("direction", ["left", "right"])

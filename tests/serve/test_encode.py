@@ -101,6 +101,10 @@ def test_queries_and_documents_are_told_apart(tiny_bundle: Path, tmp_path: Path)
             assert [got["indices"] for got in answers.json()] == [v.indices.tolist() for v in encode(LINES)]
             [answer] = client.post("/embed_sparse", json={"inputs": LINES[0], "prompt_name": side}).json()
             assert {entry["index"] for entry in answer} == set(encode(LINES[0]).indices.tolist())
+        for more in ({}, {"truncate": True, "truncation_direction": "Left"}, {"truncate": False}):
+            body = {"inputs": LINES[0], "prompt_name": "query", **more}
+            [answer] = client.post("/embed_sparse", json=body).json()
+            assert {entry["index"] for entry in answer} == set(encoder.encode_query(LINES[0]).indices.tolist())
         assert client.post("/v1/encode", json={"inputs": "a", "side": "query"}).headers["x-batch-texts"] == "0"
         assert client.get("/info").json()["queries_without_model"] is True
         [tokens] = client.post("/tokenize", json={"inputs": "계약서", "prompt_name": "document"}).json()

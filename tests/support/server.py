@@ -56,9 +56,10 @@ def running(
     encoder: SparseEncoder,
     options: ServerOptions | None = None,
     protocol: type[GuardedProtocol] = GuardedProtocol,
+    port: int = 0,
 ) -> Iterator[httpx.Client]:
-    """A client of a server in a thread."""
-    config = uvicorn.Config(create_app(encoder, options), port=0, http=protocol, ws="none", log_level="warning")
+    """A client of a server in a thread, on a free port unless one is given."""
+    config = uvicorn.Config(create_app(encoder, options), port=port, http=protocol, ws="none", log_level="warning")
     server = uvicorn.Server(config)
     socket = config.bind_socket()
     thread = threading.Thread(target=server.run, args=([socket],))

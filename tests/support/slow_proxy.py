@@ -1,4 +1,4 @@
-"""A TCP proxy before a node, which holds answers back or drops connections as a test says."""
+"""A TCP proxy before a node, which holds answers back, refuses or drops connections as a test says."""
 
 from __future__ import annotations
 
@@ -15,25 +15,29 @@ class Proxy:
     """
     Attributes:
         port: where it listens on 127.0.0.1.
-        delays: seconds that the next answers to bulk requests are held back, one an answer, first first.
-        drops: how many of the next answers to bulk requests are dropped with their connection.
-        bulks: bulk requests that came through.
+        path: what the requests have in their first line that the following is about; bulk requests, unless changed.
+        refusals: statuses that the next such requests are answered with, first first, instead of reaching the node.
+        delays: seconds that the next answers to such requests are held back, one an answer, first first.
+        drops: how many of the next answers to such requests are dropped with their connection.
     """
 
     target: tuple[str, int]
     port: int = 0
     delays: list[float] = field(default_factory=list)
     drops: int = 0
-    bulks: int = 0
+    path: bytes = b"/_bulk"
+    refusals: list[int] = field(default_factory=list)
 
     def serve(self, connection: socket.socket) -> None:
         with connection, socket.create_connection(self.target) as node, suppress(OSError):
             while request := _message(connection):
-                bulk = b"/_bulk" in request.partition(b"\r\n")[0]
+                meant = self.path in request.partition(b"\r\n")[0]
+                if meant and self.refusals:
+                    connection.sendall(b"HTTP/1.1 %d Not now\r\nContent-Length: 0\r\n\r\n" % self.refusals.pop(0))
+                    continue
                 node.sendall(request)
-                answer = _message(node)
-                if bulk:
-                    self.bulks += 1
+                answer = _message(node, body=not request.startswith(b"HEAD "))
+                if meant:
                     if self.drops:
                         self.drops -= 1
                         return
@@ -42,8 +46,8 @@ class Proxy:
                 connection.sendall(answer)
 
 
-def _message(connection: socket.socket) -> bytes:
-    """One HTTP message with a Content-Length, or none if the other side has gone."""
+def _message(connection: socket.socket, *, body: bool = True) -> bytes:
+    """One HTTP message with a Content-Length, or none if the other side has gone; an answer to HEAD has no body."""
     data = b""
     while b"\r\n\r\n" not in data:
         part = connection.recv(65536)
@@ -52,7 +56,7 @@ def _message(connection: socket.socket) -> bytes:
         data += part
     head = data.partition(b"\r\n\r\n")[0]
     lengths = [line.partition(b":")[2] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
-    size = len(head) + 4 + (int(lengths[0]) if lengths else 0)
+    size = len(head) + 4 + (int(lengths[0]) if lengths and body else 0)
     while len(data) < size:
         data += connection.recv(65536)
     return data

@@ -37,7 +37,7 @@ class QueryTable:
 
 
 def read_query_weights(files: CheckpointFiles, table: QueryTable, tokenizer: Any, rows: int) -> NDArray[np.float32]:
-    """Weights by token id, float32 [rows]; special tokens around a text weigh nothing, for queries go without them.
+    """Weights by token id, float32 [rows].
 
     Args:
         files: the checkpoint.
@@ -62,7 +62,6 @@ def read_query_weights(files: CheckpointFiles, table: QueryTable, tokenizer: Any
         )
     weights = np.zeros(rows, np.float32)
     weights[: len(found)] = found
-    weights[tokenizer("")["input_ids"]] = 0
     return weights
 
 

@@ -56,7 +56,7 @@ TARGETS = {
         "spladert.opensearch.connector:package_connector",
         "spladert[opensearch]",
         needed=("server", "connection"),
-        optional=("register", "name", "field", "kind", "batch_size", "api_key"),
+        optional=("register", "server_here", "name", "field", "kind", "batch_size", "api_key"),
     ),
     "triton": Target(
         "spladert_export.package.triton:package_triton",
@@ -82,6 +82,12 @@ TARGETS = {
     "--register",
     metavar="CLUSTER",
     help="Create it there too: opensearch-ml at opensearch://HOST:PORT, opensearch-connector at ...:PORT/INDEX.",
+)
+@click.option(
+    "--server-here",
+    metavar="URL",
+    help="opensearch-connector: the same server as this machine reaches it, asked before --register. "
+    "[default: --server]",
 )
 @click.option("--api-key", envvar="SPLADERT_API_KEY", metavar="KEY", help="opensearch-connector: of the server.")
 @click.option("--field", metavar="NAME", help="opensearch-connector: the vectors' field. [default: sparse]")

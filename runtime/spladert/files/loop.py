@@ -117,7 +117,8 @@ def _encode(
         )
         results = encoder.run(tokenized.input_ids, side=how.side, batch_size=options.batch_size)
         vectors = encoder.assemble(chunks.until_stopped(results), tokenized, how.top_k, how.prune)
-        if not how.split_special_tokens and not encoder.tokenizer.prompt(how.side):  # else the texts' own are others
+        tokenizer = encoder.tokenizer
+        if not (how.split_special_tokens or tokenizer.looks_up(how.side) or tokenizer.prompt(how.side)):
             vectors = replace(vectors, input_ids=tokenized.input_ids)
         positions = tokenized.truncated.nonzero()[0]
         cut = [chunk.good[i].text for i in positions[:: len(positions) // MEASURED + 1]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import netrc
 import os
+import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +41,7 @@ def connect(url: StoreUrl, connection: Connection, environment: Mapping[str, str
     connection.check(url)
     if connection.insecure:
         _log.warning("%s: the certificate is NOT checked; anyone in between can read and change everything", url)
+        _silence_urllib3(url.host)
     return OpenSearch(
         hosts=[{"host": url.host, "port": url.port}],
         use_ssl=url.tls,
@@ -47,6 +50,14 @@ def connect(url: StoreUrl, connection: Connection, environment: Mapping[str, str
         timeout=connection.timeout,
         max_retries=0,  # retried where it is known what may be sent twice
     )
+
+
+def _silence_urllib3(host: str) -> None:
+    """Leave out its own warning of unchecked certificates, for a host of which it was said already."""
+    from urllib3.exceptions import InsecureRequestWarning
+
+    message = rf"Unverified HTTPS request is being made to host '{re.escape(host)}'"
+    warnings.filterwarnings("ignore", message, InsecureRequestWarning)
 
 
 def require_opensearch() -> None:

@@ -7,26 +7,19 @@ A cluster then encodes by itself: documents in its `sparse_encoding` processor, 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from ..bundle import Bundle
-from ..errors import InputError, StoreError
-from ..stores import Connection, StoreUrl, parse_store_url
+from ..errors import InputError
+from ..stores import Connection
 from ..tokenizer import Side
-from .client import connect, explained
 from .index import Kind, index_body
 from .keys import Spelling, keys_of
-from .ml import post
 from .renumber import NUMBERS, needs_numbers
-from .target import Target, open_field
-
-if TYPE_CHECKING:
-    from opensearchpy import OpenSearch
 
 # What stands in a body for what only the cluster or the operator knows.
 CONNECTOR_ID, MODEL_ID, KEY = "{side}-connector-id", "{side}-model-id", "api-key-of-the-server"
@@ -46,7 +39,6 @@ ONE_TEXT = r"""
 String list = '["' + params.text_docs[0].replace('$', '\\u0024') + '"]';
 return '{"parameters":{"input":"' + list.replace('\\', '\\\\').replace('"', '\\"') + '"}}';
 """.strip()
-WAIT, READY = 60.0, "DEPLOYED"  # seconds for a model to be deployed, and its state then
 
 
 @dataclass(frozen=True)
@@ -72,16 +64,34 @@ class Remote:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        url = urlsplit(self.server)
-        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
-            raise InputError(f"{self.server!r} is not the URL of a server; write http://HOST:PORT")
+        check_server_url(self.server)
         if self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size}; give 1 or more")
+
+    @property
+    def ingest_name(self) -> str:
+        return f"{self.name}-ingest"
+
+    @property
+    def search_name(self) -> str:
+        return f"{self.name}-search"
 
     @property
     def spelling(self) -> Spelling:
         """How the server spells tokens: ids are all that a sparse_vector field takes."""
         return "ids" if self.kind == "sparse_vector" else "tokens"
+
+
+def check_server_url(server: str) -> str:
+    """The URL of a server.
+
+    Raises:
+        InputError: it is not one of HTTP.
+    """
+    url = urlsplit(server)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
+        raise InputError(f"{server!r} is not the URL of a server; write http://HOST:PORT")
+    return server
 
 
 def connector_body(remote: Remote, side: Side, api_key: str | None = None) -> dict[str, Any]:
@@ -96,12 +106,12 @@ def connector_body(remote: Remote, side: Side, api_key: str | None = None) -> di
         "description": f"{side} vectors of a spladert server",
         "version": "1",
         "protocol": "http",
-        "parameters": {"input_docs_processed_step_size": remote.batch_size},
+        "parameters": {"input_docs_processed_step_size": str(remote.batch_size)},
         "client_config": CLIENT,
         "credential": {"key": KEY if api_key is None else api_key},  # OpenSearch wants one, used or not
         "actions": [
             {
-                "action_type": "predict",
+                "action_type": "PREDICT",
                 "method": "POST",
                 "url": f"{remote.server.rstrip('/')}/v1/encode",
                 "headers": {"Content-Type": "application/json", "Authorization": "Bearer ${credential.key}"},
@@ -176,117 +186,44 @@ def remote_index(bundle: Bundle, remote: Remote) -> dict[str, Any]:
         remote.kind,
         keys=keys_of(bundle, remote.spelling),
         text_field=remote.text_field,
-        settings=_pipelines(remote),
+        settings=pipeline_settings(remote),
     )
 
 
-def _pipelines(remote: Remote) -> dict[str, str]:
+def pipeline_settings(remote: Remote) -> dict[str, str]:
     """The settings by which an index uses both pipelines."""
-    return {"default_pipeline": f"{remote.name}-ingest", "search.default_pipeline": f"{remote.name}-search"}
+    return {"default_pipeline": remote.ingest_name, "search.default_pipeline": remote.search_name}
 
 
 def write_bodies(folder: Path, remote: Remote, index: Mapping[str, Any]) -> list[Path]:
     """Write the bodies as JSON, each named after what it creates; no key of the server is written.
 
     Args:
-        folder: a new or empty one.
+        folder: a new or empty one, or one with these bodies already.
         remote: what to create.
         index: of `remote_index`.
 
     Raises:
-        InputError: the folder has files already.
+        InputError: the folder has other files.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty; name another folder")
     bodies = {
         **{f"{side}-connector.json": connector_body(remote, side) for side in SIDES},
         **{f"{side}-model.json": model_body(remote, side) for side in SIDES},
-        f"{remote.name}-ingest.json": ingest_pipeline(remote),
-        f"{remote.name}-search.json": search_pipeline(remote),
+        f"{remote.ingest_name}.json": ingest_pipeline(remote),
+        f"{remote.search_name}.json": search_pipeline(remote),
         "index.json": index,
     }
+    contents = {name: (json.dumps(body, ensure_ascii=False, indent=2) + "\n").encode() for name, body in bodies.items()}
+    if folder.exists() and any(not _is(path, contents.get(path.name)) for path in folder.iterdir()):
+        raise InputError(f"{folder} is not empty; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    for name, body in bodies.items():
-        (folder / name).write_text(json.dumps(body, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
     return [folder / name for name in bodies]
 
 
-def register_remote(
-    url: str,
-    bundle: Bundle,
-    remote: Remote,
-    index: Mapping[str, Any],
-    api_key: str | None = None,
-    connection: Connection | None = None,
-) -> dict[str, str]:
-    """Create connectors, models, pipelines and the index in a cluster.
-
-    Pipelines of the same name are replaced, and so are in use by their indexes at once; an index that is there and fits
-    stays as it is.
-
-    Args:
-        url: of the cluster and the index, opensearch://HOST:PORT/INDEX.
-        bundle: that the server has.
-        remote: what to create.
-        index: of `remote_index`.
-        api_key: of the server, which OpenSearch keeps encrypted.
-        connection: how to reach the cluster.
-
-    Returns:
-        Names and ids of what was created.
-
-    Raises:
-        InputError: the URL cannot be taken, or an index is there that does not fit; nothing is created then.
-        StoreError: the cluster cannot be reached or refuses; where it does not trust the server's address, its
-            setting `plugins.ml_commons.trusted_connector_endpoints_regex` has to name it.
-    """
-    place = parse_store_url(url)
-    client = connect(place, connection or Connection())
-    created: dict[str, str] = {}
-    with explained(place):
-        there = _index_is_there(client, place, bundle, remote)
-        for side in SIDES:
-            connector = connector_body(remote, side, api_key or "none")
-            answer = post(client, "/_plugins/_ml/connectors/_create", connector)
-            created[f"{side}_connector"] = answer["connector_id"]
-            model = model_body(remote, side, created[f"{side}_connector"])
-            answer = post(client, "/_plugins/_ml/models/_register", model, {"deploy": "true"})
-            created[f"{side}_model"] = answer["model_id"]
-            _wait_for(client, answer["model_id"])
-        client.ingest.put_pipeline(id=f"{remote.name}-ingest", body=ingest_pipeline(remote, created["document_model"]))
-        client.transport.perform_request(
-            "PUT", f"/_search/pipeline/{remote.name}-search", body=search_pipeline(remote, created["query_model"])
-        )
-        created |= {"ingest_pipeline": f"{remote.name}-ingest", "search_pipeline": f"{remote.name}-search"}
-        if not there:
-            client.indices.create(index=place.name, body=index)
-            created["index"] = place.name
-    return created
-
-
-def _index_is_there(client: OpenSearch, place: StoreUrl, bundle: Bundle, remote: Remote) -> bool:
-    """
-    Raises:
-        InputError: it is there, and is another model's or of another kind, or does not use the pipelines.
-    """
-    target = Target(field=remote.field, kind=remote.kind, spelling=remote.spelling, text_field=remote.text_field)
-    if open_field(client, place, target, bundle) is None:
-        return False
-    (answer,) = client.indices.get_settings(index=place.name, params={"flat_settings": "true"}).values()
-    wanted = _pipelines(remote)
-    if missing := [
-        f"index.{name}: {use}" for name, use in wanted.items() if answer["settings"].get(f"index.{name}") != use
-    ]:
-        raise InputError(f"{place} is there, without {' and '.join(missing)}: set this there, or name a new index")
-    return True
-
-
-def _wait_for(client: OpenSearch, model: str) -> None:
-    end = time.monotonic() + WAIT
-    while (state := client.transport.perform_request("GET", f"/_plugins/_ml/models/{model}")["model_state"]) != READY:
-        if state == "DEPLOY_FAILED" or time.monotonic() > end:
-            raise StoreError(f"model {model} is {state} and not {READY}; look at the cluster's log")
-        time.sleep(0.2)
+def _is(path: Path, content: bytes | None) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def package_connector(
@@ -296,6 +233,7 @@ def package_connector(
     server: str,
     connection: Connection,
     register: str | None = None,
+    server_here: str | None = None,
     api_key: str | None = None,
     **options: Any,
 ) -> list[str]:
@@ -305,9 +243,16 @@ def package_connector(
         InputError, StoreError: as `Remote`, `remote_index`, `write_bodies` and `register_remote`.
     """
     remote = Remote(server, **options)
+    if server_here is not None and register is None:
+        raise InputError("--server-here is where the server is asked before --register: leave it out, or register")
     index = remote_index(bundle, remote)
     lines = [str(path) for path in write_bodies(folder, remote, index)]
     if register is not None:
-        created = register_remote(register, bundle, remote, index, api_key, connection)
-        lines += [f"created {what.replace('_', ' ')} {name}" for what, name in created.items()]
+        from .registration import register_remote
+
+        here = None if server_here is None else check_server_url(server_here)
+        parts = register_remote(
+            register, bundle, remote, index, server_here=here, api_key=api_key, connection=connection
+        )
+        lines += [str(part) for part in parts]
     return lines

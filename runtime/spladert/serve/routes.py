@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from ..opensearch.connector import MARK
+from ..origin import origin_of
 from ..version import __version__
 from .answers import (
     arrays_body,
@@ -75,6 +76,7 @@ def tei_routes(service: Service) -> APIRouter:
     async def info() -> Info:
         """What is served, and its limits."""
         encoder, manifest = service.encoder, service.encoder.manifest
+        origin = origin_of(encoder.bundle)
         return Info(
             model_id=manifest.source.id,
             model_sha=manifest.source.revision,
@@ -100,6 +102,9 @@ def tei_routes(service: Service) -> APIRouter:
             query_max_length=texts.longest("query"),
             document_max_length=texts.longest("document"),
             queries_without_model=service.queries_without_model,
+            weights_sha256=origin.weights_sha256,
+            tokenizer_sha256=origin.tokenizer_sha256,
+            excluded_sha256=origin.excluded_sha256,
         )
 
     return router

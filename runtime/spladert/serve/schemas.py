@@ -85,6 +85,9 @@ class Info(BaseModel):
     query_max_length: int
     document_max_length: int
     queries_without_model: bool
+    weights_sha256: str
+    tokenizer_sha256: str
+    excluded_sha256: str
 
 
 class ErrorResponse(BaseModel):

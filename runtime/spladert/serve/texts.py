@@ -166,7 +166,9 @@ class Texts:
         """Token ids, all of them or the `last` ones (special tokens included)."""
         prompt = self._prompt(side)
         tokenizer = self._whole if last is None else self._cutting_left(last)
-        return [encoding.ids for encoding in tokenizer.encode_batch_fast([prompt + text for text in texts])]
+        looked_up = side == "query" and self._encoder.manifest.query_table is not None
+        encodings = tokenizer.encode_batch_fast([prompt + text for text in texts], add_special_tokens=not looked_up)
+        return [encoding.ids for encoding in encodings]
 
     def _cutting_left(self, max_length: int) -> Tokenizer:
         if max_length not in self._left:

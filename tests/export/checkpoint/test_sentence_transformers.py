@@ -312,15 +312,22 @@ def test_queries_that_are_looked_up(form: str, plain: Path, tmp_path: Path) -> N
         write_json(folder / "idf.json", by_token)
         change(static / "config.json", path="idf.json")
         known = load_checkpoint(str(folder)).query_weights
-        np.testing.assert_allclose(known[5 : len(weights)], weights.numpy()[5:], rtol=1e-6)
+        np.testing.assert_allclose(known[: len(weights)], weights.numpy(), rtol=1e-6)
         return
+    tokens = [token for token in tokenizer.get_vocab() if token.isalpha()]
     with SparseEncoder.load(export(folder, tmp_path / "bundle", top_k=10_000)) as ours:
         assert ours.manifest.requires == ("prompts", "query-table")
         assert_same(ours.encode_document(TEXTS), saved.encode_document(TEXTS))
-        theirs = saved.encode_query(TEXTS).to_dense().numpy()
-        for vector, row in zip(ours.encode_query(TEXTS), theirs, strict=True):
+        special = ["[CLS] 계약서 [SEP]", "[MASK]", "[UNK] 😀", "a[SEP]b"]  # weighed where a text spells them out
+        words = [" ".join(tokens[: 99 + extra]) for extra in range(4)]  # about the length at which both cut
+        queries = [*TEXTS, *special, *words]
+        theirs = saved.encode_query(queries).to_dense().numpy()
+        for vector, row in zip(ours.encode_query(queries), theirs, strict=True):
             np.testing.assert_allclose(dense(vector, len(row)), row, rtol=1e-6)
-        assert (theirs > 0).any()
+        spelled = theirs[len(TEXTS)]
+        assert spelled[tokenizer.cls_token_id] > 0
+        assert spelled[tokenizer.sep_token_id] > 0
+        assert theirs[TEXTS.index(""), tokenizer.cls_token_id] == 0  # but none are put around one
 
 
 @pytest.mark.parametrize(
@@ -340,7 +347,7 @@ def test_tables_of_query_weights_that_are_refused(weights: Any, message: str, fo
     write_json(folder / "idf.json", {"[CLS]": 3.0, "a": 0.5})
     known = load_checkpoint(str(folder))
     assert known.query_weights is not None
-    assert known.query_weights.sum() == 0.5  # special tokens are not among a query's
+    assert known.query_weights.sum() == 3.5
     write_json(folder / "idf.json", weights)
     with pytest.raises(ExportError, match=message):
         load_checkpoint(str(folder))

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from ...counting import counted, counted_were
 from ...encoder import SparseEncoder
 from ...errors import InputError
 from ...opensearch.bulk import BulkSender, Document, Retries
-from ...opensearch.client import connect, explained
+from ...opensearch.client import connect
 from ...opensearch.keys import Keys, Loss, loss_of
 from ...opensearch.target import OpenedField, Target, make_index, open_field
 from ...opensearch.weights import storable, written
@@ -84,11 +85,13 @@ class OpenSearchIndex:
         Raises:
             InputError: also if the index or alias is there already, where a new one is to be built.
         """
-        with explained(self._url):
-            self._field = open_field(self._client, self._url, self._target, self._bundle, variant=self._variant)
-            if self._alias is not None:
-                self._check_alias(self._alias, fresh=fresh)
+        self._field = self._sender.ask(self._opened, first=True)
+        if (alias := self._alias) is not None:
+            self._sender.ask(lambda: self._check_alias(alias, fresh=fresh))
         return self._field is not None
+
+    def _opened(self) -> OpenedField | None:
+        return open_field(self._client, self._url, self._target, self._bundle, variant=self._variant)
 
     def write(self, rows: Sequence[Row], vectors: SparseVectors) -> Sequence[Refused]:
         if self._field is None:
@@ -114,15 +117,17 @@ class OpenSearchIndex:
         report = []
         if self._field is None and (self._target.kind or "rank_features") == "rank_features":
             self._field = self._make(None)
-        with explained(self._url):
-            if self._field is not None and self._refresh:
-                self._client.indices.refresh(index=self._field.index)
-            if self._field is not None and self._alias is not None:
-                before = self._switch(self._alias, self._field.index)
-                was = f", which was {', '.join(before)}" if before else ""
-                report.append(f"the alias {self._alias!r} is {self._field.index} now{was}")
+        if (field := self._field) is not None and self._refresh:
+            self._sender.ask(lambda: self._client.indices.refresh(index=field.index))
+        if field is not None and (alias := self._alias) is not None:
+            before = self._sender.ask(lambda: self._pointed(alias, field.index))
+            self._sender.ask(lambda: self._switch(alias, field.index))
+            was = f", which was {', '.join(before)}" if before else ""
+            report.append(f"the alias {alias!r} is {field.index} now{was}")
         if self._sender.retries:
-            report.append(f"{self._sender.retries:,} requests were sent again")
+            report.append(f"{counted_were(self._sender.retries, 'request')} sent again")
+        if replaced := self._sender.replaced:
+            report.append(f"{counted(replaced, 'document')} replaced ones that were there with the same _id")
         if self._loss.entries:
             report.append(
                 f"{self._loss.entries:,} entries of tokens without a number were dropped, "
@@ -131,8 +136,9 @@ class OpenSearchIndex:
         return report
 
     def _make(self, sample: SparseVectors | None) -> OpenedField:
-        with explained(self._url):
-            return make_index(self._client, self._url, self._target, self._bundle, sample, variant=self._variant)
+        return self._sender.ask(
+            lambda: make_index(self._client, self._url, self._target, self._bundle, sample, variant=self._variant)
+        )
 
     def _check_alias(self, alias: str, *, fresh: bool) -> None:
         if alias == self._url.name:
@@ -142,14 +148,16 @@ class OpenSearchIndex:
         if fresh and self._field is not None:
             raise InputError(f"{self._url} is there already; for the alias {alias!r} a new index is built: name it so")
 
-    def _switch(self, alias: str, index: str) -> list[str]:
-        """Point the alias at the index in one step; returns where it pointed before."""
-        before: list[str] = []
-        if self._client.indices.exists_alias(name=alias):
-            before = sorted(set(self._client.indices.get_alias(name=alias)) - {index})
-        removed = [{"remove": {"index": name, "alias": alias}} for name in before]
+    def _pointed(self, alias: str, index: str) -> list[str]:
+        """The other indexes that an alias points at."""
+        if not self._client.indices.exists_alias(name=alias):
+            return []
+        return sorted(set(self._client.indices.get_alias(name=alias)) - {index})
+
+    def _switch(self, alias: str, index: str) -> None:
+        """Point the alias at the index instead, in one step."""
+        removed = [{"remove": {"index": name, "alias": alias}} for name in self._pointed(alias, index)]
         self._client.indices.update_aliases(body={"actions": [*removed, {"add": {"index": index, "alias": alias}}]})
-        return before
 
 
 def vectors_json(vectors: SparseVectors, keys: Keys) -> Iterator[str]:
