@@ -2,10 +2,12 @@
 
 #include <linux/futex.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <climits>
 #include <fstream>
 #include <set>
@@ -24,6 +26,29 @@ void futex_wait(const std::atomic<uint32_t>& word, uint32_t expected) {
 void futex_wake_all(const std::atomic<uint32_t>& word) {
   syscall(SYS_futex, reinterpret_cast<const uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
 }
+
+// Measures the calling thread from here on.
+class Stretch {
+ public:
+  Stretch() : start_(std::chrono::steady_clock::now()) { getrusage(RUSAGE_THREAD, &before_); }
+
+  // Whether the core was taken from the thread, and for a good part of the time.
+  bool pushed_aside() const {
+    rusage now;
+    getrusage(RUSAGE_THREAD, &now);
+    if (now.ru_nivcsw == before_.ru_nivcsw) return false;
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
+    return seconds(now) - seconds(before_) < 0.75 * elapsed.count();
+  }
+
+ private:
+  static double seconds(const rusage& usage) {
+    return usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + 1e-6 * (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+  }
+
+  std::chrono::steady_clock::time_point start_;
+  rusage before_{};
+};
 
 std::string read_line(const std::string& path) {
   std::ifstream file(path);
@@ -67,7 +92,8 @@ struct Pool::Worker {
   enum : uint32_t { kIdle, kWork, kStop };
   Signal state;
   const Task* task = nullptr;
-  int number = 0;  // in the task
+  int number = 0;       // in the task
+  bool pushed = false;  // from its core, during the task
   std::thread thread;
 };
 
@@ -86,7 +112,7 @@ int Pool::acquire(int most) {
   const uint64_t ticket = next_ticket_++;
   turn_.wait(lock, [&] { return serving_ == ticket && free_ > 0; });
   const int waiting = static_cast<int>(next_ticket_ - ticket);  // this call and those behind it
-  const int width = std::min(std::max(1, free_ / waiting), most);
+  const int width = crowding_.width(std::min(std::max(1, free_ / waiting), most));
   free_ -= width;
   serving_++;
   lock.unlock();
@@ -94,10 +120,11 @@ int Pool::acquire(int most) {
   return width;
 }
 
-void Pool::release(int width) {
+void Pool::release(int width, int pushed) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     free_ += width;
+    crowding_.seen(width, pushed);
   }
   turn_.notify_all();
 }
@@ -115,26 +142,29 @@ void Pool::work(Worker* worker) {
   for (;;) {
     const uint32_t state = worker->state.wait_while(Worker::kIdle, spin_);
     if (state == Worker::kStop) return;
+    const Stretch stretch;
     (*worker->task)(worker->number);
+    worker->pushed = stretch.pushed_aside();
     worker->state.set(Worker::kIdle);  // what the caller waits for
   }
 }
 
 void Pool::run(int most, const std::function<void(int)>& prepare, const Task& task) {
   int width = acquire(std::min(most, threads_));
+  int pushed = 0;
   std::vector<Worker*> helpers;
   struct Guard {  // gives back what was granted, whatever happens
     Pool* pool;
-    int* width;
+    int *width, *pushed;
     std::vector<Worker*>* helpers;
     ~Guard() {
       {
         std::lock_guard<std::mutex> lock(pool->mutex_);
         pool->idle_.insert(pool->idle_.end(), helpers->begin(), helpers->end());
       }
-      pool->release(*width);
+      pool->release(*width, *pushed);
     }
-  } guard{this, &width, &helpers};
+  } guard{this, &width, &pushed, &helpers};
   if (width > 1) {
     std::lock_guard<std::mutex> lock(mutex_);
     try {
@@ -153,8 +183,14 @@ void Pool::run(int most, const std::function<void(int)>& prepare, const Task& ta
     helpers[i]->number = i + 1;
     helpers[i]->state.set(Worker::kWork);
   }
+  const Stretch stretch;
   [&]() noexcept { task(0); }();  // the others still read what an exception would unwind
-  for (Worker* helper : helpers) helper->state.wait_while(Worker::kWork, spin_);
+  if (width == 1) return;
+  pushed = stretch.pushed_aside() ? 1 : 0;
+  for (Worker* helper : helpers) {
+    helper->state.wait_while(Worker::kWork, spin_);
+    pushed += helper->pushed ? 1 : 0;
+  }
 }
 
 int default_threads() {

@@ -8,12 +8,14 @@
 #include <thread>
 #include <vector>
 
+#include "crowding.h"
 #include "signal.h"
 
 namespace spladert {
 
 // At most `threads` threads run at a time, callers included. Calls are served in the order they came; one that others
-// wait behind takes only its share, so that many callers run side by side, a thread each, instead of in turn.
+// wait behind takes only its share, so that many callers run side by side, a thread each, instead of in turn. While
+// other processes keep some of the threads from their cores, calls do without these.
 class Pool {
  public:
   using Task = std::function<void(int thread)>;
@@ -31,7 +33,7 @@ class Pool {
   struct Worker;
 
   int acquire(int most);
-  void release(int width);
+  void release(int width, int pushed);
   void work(Worker* worker);
   void start_workers(int count);
 
@@ -41,6 +43,7 @@ class Pool {
   std::condition_variable turn_;
   uint64_t next_ticket_ = 0, serving_ = 0;
   int free_;
+  Crowding crowding_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Worker*> idle_;
 };
