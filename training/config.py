@@ -95,6 +95,46 @@ class Contrastive:
 
 
 @dataclass(frozen=True)
+class Meaning:
+    """Words that belong to a term: which ones are asked for, and what each source's ranks count."""
+
+    particles: int = 3
+    least_texts: int = 3
+    least_idf: float = 4.2
+    smoothing: float = 60.0
+    together: float = 0.7
+    company: float = 0.5
+    support: float = 0.12
+    look_alike: float = 0.3
+
+
+@dataclass(frozen=True)
+class Words:
+    """The stage that teaches terms the words that belong to them."""
+
+    steps: int = 1_000
+    terms: int = 96
+    phrases: int = 16
+    texts: int = 12
+    limit: int = 512
+    most: int = 44
+    share: float = 0.5
+    tail: float = 0.4
+    phrase_share: float = 0.3
+    phrase_most: int = 6
+    phrase_weight: float = 0.5
+    text_weight: float = 2.0
+    stray: float = 0.3
+    seen: int = 3
+    particles: int = 2
+    width: int = 256
+    window: int = 10
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
 class Config:
     seed: int = 20
     threads: int = 2
@@ -106,6 +146,8 @@ class Config:
     masked_lm: MaskedLM = field(default_factory=MaskedLM)
     regression: Regression = field(default_factory=Regression)
     contrastive: Contrastive = field(default_factory=Contrastive)
+    meaning: Meaning = field(default_factory=Meaning)
+    words: Words = field(default_factory=Words)
     lexical_share: float = 0.3  # of the weights before the contrastive phases, in the final ones
 
 

@@ -18,7 +18,8 @@ from benchmarks.suite.opensearch_node import free_port
 from spladert import InputError, SparseEncoder
 from spladert.cli import main
 from spladert.opensearch import document_tokens, index_body, keys_of, query_body
-from spladert.opensearch.connector import KEY, Remote
+from spladert.opensearch.connector import KEY, Remote, package_connector
+from spladert.stores import Connection
 from support.server import running, spawned
 
 AWKWARD = [
@@ -256,7 +257,7 @@ def test_the_files_hold_no_key_and_fit_each_other(bundle: str, tmp_path: Path) -
     assert action["url"] == "http://10.0.0.5:8080/v1/encode"
     assert '"side": "query"' in action["request_body"]
     _, processor, _ = files["kosplade-ingest.json"]["processors"]
-    assert processor["sparse_encoding"]["field_map"] == {"text_sent": "vector"}
+    assert processor["sparse_encoding"]["field_map"] == {"_spladert_sent": "vector"}
     assert processor["sparse_encoding"]["batch_size"] == 32
     settings = files["index.json"]["settings"]["index"]
     assert settings["default_pipeline"] == "kosplade-ingest"
@@ -297,3 +298,21 @@ def test_a_folder_with_files_is_left_alone(bundle: str, tmp_path: Path) -> None:
 def test_batches_have_texts() -> None:
     with pytest.raises(InputError, match="batch_size is 0"):
         Remote("http://a", batch_size=0)
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", "q?w#", "-x", " a"])
+def test_names_that_no_pipeline_has(name: str) -> None:
+    with pytest.raises(InputError, match=r"the name is .*, of pipelines and files"):
+        Remote("http://127.0.0.1:8080", name=name)
+
+
+def test_secrets_are_not_repeated(encoder: SparseEncoder, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds a user or a password") as refused:
+        Remote("http://me:hidden@127.0.0.1:8080")
+    assert "hidden" not in str(refused.value)
+    for key in ("hidden\n", "\ud0a4 hidden"):
+        server, reached = "http://127.0.0.1:1", Connection()
+        with pytest.raises(InputError, match="characters that no HTTP header takes") as refused:
+            package_connector(encoder.bundle, tmp_path, server=server, connection=reached, api_key=key)
+        assert "hidden" not in str(refused.value)
+    assert not list(tmp_path.iterdir())

@@ -84,6 +84,17 @@ def test_the_same_command_again_changes_nothing(
     assert f"created index {name}-2" in out
 
 
+def test_another_model_where_the_cluster_looks(
+    client: Any, address: str, name: str, server: str, encoder: SparseEncoder, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    with SparseEncoder.load(tiny_bundle) as tiny, running(tiny) as other:
+        there_and_here = (str(other.base_url), f"{address}/{name}", name, "--server-here", server)
+        status, out = register(encoder, tmp_path / "a", *there_and_here)
+    assert status == 1
+    assert "as the cluster reaches it, gives other vectors than the bundle" in out
+    assert nothing(client, name)
+
+
 def test_what_was_removed_is_made_anew(
     client: Any, address: str, name: str, server: str, encoder: SparseEncoder, tmp_path: Path
 ) -> None:
@@ -106,7 +117,7 @@ def test_what_was_removed_is_made_anew(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--field", "other"], "processors.1.sparse_encoding.field_map.text_sent: sparse, now other"),
+        (["--field", "other"], "processors.1.sparse_encoding.field_map._spladert_sent: sparse, now other"),
         (["--batch-size", "8"], "processors.1.sparse_encoding.batch_size: 64, now 8"),
         ([], "document connector.actions.0.url: http://127.0.0.1:"),  # another server
     ],

@@ -343,6 +343,8 @@ class TestDevice:
             SparseEncoder.load(tiny_bundle, providers=["NoSuchProvider"])
         with pytest.raises(InputError, match="providers is 'CPUExecutionProvider', not a list"):
             SparseEncoder.load(tiny_bundle, providers="CPUExecutionProvider")
+        with pytest.raises(InputError, match="providers is 5, not a list"):
+            SparseEncoder.load(tiny_bundle, providers=5)  # type: ignore[arg-type]
         with pytest.raises(InputError, match=r"providers holds \('CPUExecutionProvider', \{\}\); give names alone"):
             SparseEncoder.load(tiny_bundle, providers=[("CPUExecutionProvider", {})])
         with pytest.raises(InputError, match=r"threads is 1\.5"):

@@ -14,6 +14,7 @@ from spladert import ExportError
 
 from ..graph.heads import LOG1PS, POOLINGS, Activation, Head, Pooling
 from .files import CheckpointFiles
+from .lengths import DEFAULT
 from .query_weights import IDF, QueryTable
 
 TRANSFORMERS = ("Transformer", "MLMTransformer")  # of today, and of releases before 5.4
@@ -132,6 +133,7 @@ def read_recipe(files: CheckpointFiles) -> Recipe:
     transformer, pooling = modules
     settings = _transformer_settings(files, transformer)
     arguments = settings.values.get("processor_kwargs") or settings.values.get("tokenizer_args") or {}
+    longest = settings.integer("max_seq_length") or arguments.get("model_max_length")
     name = "config_sentence_transformers.json"
     model = Settings(files.source, name, files.settings(name))
     return Recipe(
@@ -139,13 +141,21 @@ def read_recipe(files: CheckpointFiles) -> Recipe:
         subfolder=transformer.folder,
         head=_head(files, pooling),
         prompts=_prompts(model),
-        max_length=settings.integer("max_seq_length") or arguments.get("model_max_length"),
-        query_max_length=settings.integer("query_length"),
+        max_length=longest,
+        query_max_length=settings.integer("query_length") or _looked_up_length(files, table, longest or DEFAULT),
         document_max_length=settings.integer("document_length"),
         top_k=model.integer("max_active_dims"),
         lower_case=bool(settings.values.get("do_lower_case")),
         query_table=table,
     )
+
+
+def _looked_up_length(files: CheckpointFiles, table: QueryTable | None, longest: int) -> int | None:
+    """What the tokenizer of looked-up queries cuts them to, where that is less than the `longest` text."""
+    if table is None or table.tokenizer is None:
+        return None
+    own = files.settings(f"{table.tokenizer}/tokenizer_config.json").get("model_max_length")
+    return own if isinstance(own, int) and own < longest else None
 
 
 def _module(files: CheckpointFiles, kind: str, folder: str) -> Module:

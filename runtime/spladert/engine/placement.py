@@ -102,9 +102,9 @@ def make_request(device: str, variant: str | None, providers: Iterable[str] | No
         raise InputError(f"variant is {variant!r}; give a name such as cpu-int8, or leave it out")
     if providers is None:
         return PlacementRequest(device, variant)
-    if not isinstance(providers, str):
+    if isinstance(providers, Iterable) and not isinstance(providers, str):
         providers = list(providers)
-    if isinstance(providers, str) or not providers:
+    if not isinstance(providers, list) or not providers:
         raise InputError(f"providers is {providers!r}, not a list of names; name at least one, or leave it out")
     strange = [name for name in providers if not isinstance(name, str)]
     if strange:

@@ -170,7 +170,7 @@ class BulkSender:
     ) -> tuple[Sequence[int], list[Refusal], str, int]:
         """One request: what is to be sent again, what is refused, why the first of those is to be sent again, and how
         many documents replaced others."""
-        from opensearchpy.exceptions import TransportError
+        from opensearchpy.exceptions import SerializationError, TransportError
 
         lines = [line for i in positions for line in (_action(documents[i].id), documents[i].body)]
         try:
@@ -185,6 +185,8 @@ class BulkSender:
             if _passes(error):
                 return positions, [], explain(self._url, error), 0
             raise StoreError(explain(self._url, error)) from None
+        except SerializationError:
+            raise StoreError(f"{self._url} answers what is no JSON: is there an OpenSearch, or a proxy?") from None
         return self._sorted(answer, positions)
 
     def _sorted(self, answer: Any, positions: Sequence[int]) -> tuple[list[int], list[Refusal], str, int]:

@@ -7,6 +7,7 @@ A cluster then encodes by itself: documents in its `sparse_encoding` processor, 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,9 @@ from .renumber import NUMBERS, needs_numbers
 
 # What stands in a body for what only the cluster or the operator knows.
 CONNECTOR_ID, MODEL_ID, KEY = "{side}-connector-id", "{side}-model-id", "api-key-of-the-server"
+SENT = "_spladert_sent"  # a document's field while its text is on the way; then it is removed
 MARK = "\ue000"  # of the private use area: it stands for no character
+NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
 SIDES: tuple[Side, ...] = ("document", "query")
 # A bulk request's calls come all at once; one that waits for a connection longer than 10 seconds fails. In seconds.
 CLIENT = {
@@ -53,7 +56,7 @@ class Remote:
         batch_size: texts that an ingest pipeline sends in a call; at most the server's `max_client_batch_size`.
 
     Raises:
-        InputError: the URL is not one of HTTP, or the batch size is out of range.
+        InputError: the URL is not one of HTTP, or the name or the batch size cannot be taken.
     """
 
     server: str
@@ -65,6 +68,11 @@ class Remote:
 
     def __post_init__(self) -> None:
         check_server_url(self.server)
+        if not NAME.fullmatch(self.name):
+            raise InputError(
+                f"the name is {self.name!r}, of pipelines and files: give letters, digits, '.', '_' and '-', a letter "
+                "or digit first"
+            )
         if self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size}; give 1 or more")
 
@@ -86,9 +94,14 @@ def check_server_url(server: str) -> str:
     """The URL of a server.
 
     Raises:
-        InputError: it is not one of HTTP.
+        InputError: it is not one of HTTP, or holds a password.
     """
     url = urlsplit(server)
+    if url.username is not None or url.password is not None:
+        raise InputError(
+            f"the URL of the server {url.hostname} holds a user or a password, which every list of processes shows: a "
+            "server's key is given by SPLADERT_API_KEY"
+        )
     if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
         raise InputError(f"{server!r} is not the URL of a server; write http://HOST:PORT")
     return server
@@ -138,10 +151,9 @@ def ingest_pipeline(remote: Remote, model_id: str | None = None) -> dict[str, An
     OpenSearch would fill in `${parameters...}` within a text too, and one such text would fail its whole call. So a
     copy of the text is sent, with a mark behind each dollar sign that the server takes out again.
     """
-    sent = f"{remote.text_field}_sent"
     escape = {
         "field": remote.text_field,
-        "target_field": sent,
+        "target_field": SENT,
         "pattern": r"\$",
         "replacement": rf"\${MARK}",
         "ignore_missing": True,
@@ -149,12 +161,12 @@ def ingest_pipeline(remote: Remote, model_id: str | None = None) -> dict[str, An
     encode = {
         "model_id": model_id or MODEL_ID.format(side="document"),
         "batch_size": remote.batch_size,
-        "field_map": {sent: remote.field},
+        "field_map": {SENT: remote.field},
     }
     processors: list[dict[str, Any]] = [
         {"gsub": escape},
         {"sparse_encoding": encode},
-        {"remove": {"field": sent, "ignore_missing": True}},
+        {"remove": {"field": SENT, "ignore_missing": True}},
     ]
     if remote.kind == "sparse_vector":  # an empty one there would have the cluster refuse other documents
         empty = f"ctx['{remote.field}'] != null && ctx['{remote.field}'].isEmpty()"
@@ -243,6 +255,8 @@ def package_connector(
         InputError, StoreError: as `Remote`, `remote_index`, `write_bodies` and `register_remote`.
     """
     remote = Remote(server, **options)
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key == api_key.strip()):
+        raise InputError("the API key has white space around it or characters that no HTTP header takes; give it again")
     if server_here is not None and register is None:
         raise InputError("--server-here is where the server is asked before --register: leave it out, or register")
     index = remote_index(bundle, remote)

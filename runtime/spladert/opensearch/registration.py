@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..bundle import Bundle
+from ..encoder import SparseEncoder
 from ..errors import InputError, StoreError
 from ..stores import Connection, StoreUrl, parse_store_url
 from ..tokenizer import Side
 from .client import connect, explain, explained
 from .connector import SIDES, Remote, connector_body, ingest_pipeline, model_body, pipeline_settings, search_pipeline
 from .encoding_server import check_server
+from .entries import query_tokens
+from .keys import keys_of
 from .ml import ask_model, post
 from .target import Target, open_field
 
@@ -77,6 +80,7 @@ def register_remote(
     place = parse_store_url(url)
     client = connect(place, connection or Connection())
     check_server(server_here or remote.server, bundle, remote.batch_size, api_key)
+    expected = _expected(bundle, remote)
     with explained(place), ExitStack() as undo:
         there = _Pipelines.read(client, remote)
         named = there.check(client, place, remote)
@@ -95,7 +99,12 @@ def register_remote(
             model_there = model is not None
             if model is None:
                 model = _register(client, model_body(remote, side, connector), undo)
-            _ask(client, place, model, connector, body["credential"], renew=connector_there)
+            found = _ask(client, place, model, connector, body["credential"], renew=connector_there)
+            if not _alike(found, expected[side]):
+                raise InputError(
+                    f"the server {remote.server}, as the cluster reaches it, gives other vectors than the bundle "
+                    f"({_heaviest(found)} in place of {_heaviest(expected[side])}): serve this bundle there"
+                )
             models[side] = model
             parts += [Part(f"{side} connector", connector, connector_there), Part(f"{side} model", model, model_there)]
         parts += there.put(client, remote, models, undo)
@@ -253,8 +262,10 @@ def _register(client: OpenSearch, body: Mapping[str, Any], undo: ExitStack) -> s
 
 def _ask(
     client: OpenSearch, place: StoreUrl, model: str, connector: str, credential: Mapping[str, str], *, renew: bool
-) -> None:
-    """Deploy a model and ask it; one that was there and that the server refuses is given the key anew.
+) -> dict[str, float]:
+    """Deploy a model and ask it; its vector of `QUESTION`.
+
+    One that was there and that the server refuses is given the key anew.
 
     Raises:
         StoreError: the cluster does not get an answer from the server.
@@ -263,8 +274,7 @@ def _ask(
 
     try:
         _deploy(client, model)
-        ask_model(client, model, [QUESTION])
-        return
+        return ask_model(client, model, [QUESTION])[0]
     except StoreError as error:
         failure = str(error)
         renew = False
@@ -274,9 +284,25 @@ def _ask(
     if renew:
         client.transport.perform_request("POST", f"{_MODELS}/{model}/_undeploy")
         client.transport.perform_request("PUT", f"{_CONNECTORS}/{connector}", body={"credential": dict(credential)})
-        _ask(client, place, model, connector, credential, renew=False)
-        return
+        return _ask(client, place, model, connector, credential, renew=False)
     raise StoreError(f"the cluster gets no vectors from the server, whose address is the cluster's own view: {failure}")
+
+
+def _expected(bundle: Bundle, remote: Remote) -> dict[Side, dict[str, float]]:
+    """The bundle's own vectors of `QUESTION`."""
+    keys = keys_of(bundle, remote.spelling)
+    with SparseEncoder.from_bundle(bundle) as encoder:
+        return {side: query_tokens(encoder.encode(QUESTION, side=side), keys) for side in SIDES}
+
+
+def _alike(found: Mapping[str, float], expected: Mapping[str, float]) -> bool:
+    """Whether two vectors may be of two variants of one bundle: the most of the weight is on the same tokens."""
+    shared = sum(min(weight, expected.get(key, 0.0)) for key, weight in found.items())
+    return shared > 0.9 * max(sum(found.values()), sum(expected.values())) - 1e-6
+
+
+def _heaviest(vector: Mapping[str, float]) -> str:
+    return ", ".join(sorted(vector, key=lambda key: -vector[key])[:3]) or "nothing"
 
 
 def _deploy(client: OpenSearch, model: str) -> None:

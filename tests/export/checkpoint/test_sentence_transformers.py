@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -291,8 +292,8 @@ def test_routers_that_are_not_supported(folder: Path) -> None:
         load_checkpoint(str(folder))
 
 
-@pytest.mark.parametrize("form", ["tensor", "json"])
-def test_queries_that_are_looked_up(form: str, plain: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("form", "longest"), [("tensor", 100), ("tensor", 10), ("json", 100)])
+def test_queries_that_are_looked_up(form: str, longest: int, plain: Path, tmp_path: Path) -> None:
     """The table of sentence-transformers' SparseStaticEmbedding: no graph runs for a query."""
     torch = pytest.importorskip("torch")
     st = pytest.importorskip("sentence_transformers", reason="needs sentence-transformers, of the dev extra")
@@ -302,7 +303,9 @@ def test_queries_that_are_looked_up(form: str, plain: Path, tmp_path: Path) -> N
     tokenizer, folder = transformer.tokenizer, tmp_path / "saved"
     weights = torch.rand(len(tokenizer), generator=torch.Generator().manual_seed(0)) * 5
     weights[torch.arange(len(tokenizer)) % 7 == 0] = 0
-    routes = [SparseStaticEmbedding(tokenizer, weights)], [transformer, SpladePooling("max", "log1p_relu")]
+    of_queries = copy.deepcopy(tokenizer)
+    of_queries.model_max_length = longest
+    routes = [SparseStaticEmbedding(of_queries, weights)], [transformer, SpladePooling("max", "log1p_relu")]
     saved = st.SparseEncoder(modules=[Router.for_query_document(*routes)], prompts={"query": "q: ", "document": ""})
     saved.save_pretrained(str(folder))
     if form == "json":
@@ -316,10 +319,11 @@ def test_queries_that_are_looked_up(form: str, plain: Path, tmp_path: Path) -> N
         return
     tokens = [token for token in tokenizer.get_vocab() if token.isalpha()]
     with SparseEncoder.load(export(folder, tmp_path / "bundle", top_k=10_000)) as ours:
-        assert ours.manifest.requires == ("prompts", "query-table")
+        assert {"prompts", "query-table"} <= set(ours.manifest.requires)
+        assert ours.manifest.query_max_length == (None if longest == 100 else longest)
         assert_same(ours.encode_document(TEXTS), saved.encode_document(TEXTS))
         special = ["[CLS] 계약서 [SEP]", "[MASK]", "[UNK] 😀", "a[SEP]b"]  # weighed where a text spells them out
-        words = [" ".join(tokens[: 99 + extra]) for extra in range(4)]  # about the length at which both cut
+        words = [" ".join(tokens[: longest - 1 + extra]) for extra in range(4)]  # about the length at which both cut
         queries = [*TEXTS, *special, *words]
         theirs = saved.encode_query(queries).to_dense().numpy()
         for vector, row in zip(ours.encode_query(queries), theirs, strict=True):

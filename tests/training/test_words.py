@@ -1,0 +1,97 @@
+"""The stage of single terms at tiny size: which words are neighbours, and that terms learn them while texts stay."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+pytest.importorskip("transformers", reason="needs the export extra: pip install 'spladert[export]'")
+pytest.importorskip("scipy", reason="needs the evaluate extra: pip install 'spladert[evaluate]'")
+pytest.importorskip("ir_measures", reason="needs the evaluate extra: pip install 'spladert[evaluate]'")
+
+import torch
+from tokenizers import Tokenizer
+
+from training import tokenizer as word_piece
+from training.config import Meaning, Shape, Words
+from training.meaning import WordNeighbours, is_noun
+from training.model import build
+from training.run import Corpus
+from training.words import Former, make_terms, words_step
+
+TOPICS = (("환자", "병원", "의사"), ("법원", "판사", "소송"), ("열차", "승객", "철도"))
+TEXTS = [
+    f"{first}{particle} {second}와 {third}{particle}"
+    for topic in TOPICS
+    for turn in range(12)
+    for first, second, third in [(topic[turn % 3], topic[(turn + 1) % 3], topic[(turn + 2) % 3])]
+    for particle in ("은", "는", "의", "가", "에")
+]
+MEANING = Meaning(least_idf=0.1)
+WORDS = Words(terms=9, phrases=2, texts=4, limit=20, most=6, seen=1, particles=1)
+
+
+def embed(texts: Sequence[str]) -> np.ndarray:
+    """In place of the dense teacher: a vector that spelling decides, and so knows nothing."""
+    vectors = [np.random.default_rng(sum(map(ord, text))).normal(size=8) for text in texts]
+    return np.stack([vector / np.linalg.norm(vector) for vector in vectors]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    pieces = [word for topic in TOPICS for word in topic]
+    vocab = word_piece.SPECIAL + pieces + [f"##{particle}" for particle in "은는의가에와"]
+    return word_piece._word_piece({piece: number for number, piece in enumerate(vocab)})
+
+
+@pytest.fixture(scope="module")
+def ids(tokenizer: Tokenizer) -> list[list[int]]:
+    return [coding.ids for coding in tokenizer.encode_batch(TEXTS, add_special_tokens=False)]
+
+
+@pytest.fixture(scope="module")
+def neighbours(tokenizer: Tokenizer, ids: list[list[int]]) -> WordNeighbours:
+    size = tokenizer.get_vocab_size()
+    nothing = np.eye(size, dtype=np.float32)  # of company: each token is alone
+    return WordNeighbours(tokenizer, ids, word_piece.count_words(TEXTS), nothing, embed, MEANING)
+
+
+def test_nouns_take_the_particles_of_nouns() -> None:
+    words = Counter(["병원은", "병원이", "병원을", "환자는", "환자가", "앓고는", "너무도"])
+    assert [is_noun(word, words, 2) for word in ("병원", "환자", "앓고", "너무", "AI")] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_words_that_meet_are_neighbours(tokenizer: Tokenizer, neighbours: WordNeighbours) -> None:
+    for topic in TOPICS:
+        for word in topic:
+            [closest] = neighbours.of([word], 2).tokens
+            assert {tokenizer.id_to_token(token) for token in closest.tolist()} == set(topic) - {word}
+
+
+def test_terms_learn_their_neighbours(tokenizer: Tokenizer, ids: list[list[int]], neighbours: WordNeighbours) -> None:
+    model = build(Shape(tokenizer.get_vocab_size(), hidden=16, intermediate=24, layers=1, heads=2), 24, seed=1)
+    corpus = Corpus(TEXTS, [], [], [])
+    former = Former(model, tokenizer)
+    terms = make_terms(tokenizer, corpus, ids, former, WORDS, neighbours)
+    assert len(terms.ids) == 9
+    assert (terms.targets.toarray() > 0).sum(1).max() <= WORDS.most
+    starts = np.array([not tokenizer.id_to_token(i).startswith("##") for i in range(tokenizer.get_vocab_size())])
+    step = words_step(model, terms, former, [ids], starts, WORDS, 20, seed=3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    losses = []
+    for number in range(80):
+        loss, report = step(number)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(report["terms"])
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
