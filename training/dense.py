@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 
 CHUNK = 1_024  # texts of a file of the cache
-ISA = "-march=native"
 
 
 class DenseTeacher:
@@ -74,6 +73,7 @@ def _compiled(package: Path, cache: Path) -> Path:
     if not library.is_file():
         if compiler is None:
             raise SystemExit("the dense teacher is compiled by a C compiler, and there is none: install gcc")
-        command = [compiler, "-O3", ISA, "-fopenmp", "-shared", "-fPIC", package / "e5.c", "-o", library, "-lm"]
+        source, made = str(package / "e5.c"), str(library)
+        command = [compiler, "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", source, "-o", made, "-lm"]
         subprocess.run(command, check=True)
     return library
