@@ -114,6 +114,16 @@ def test_hybrid_is_one_call(client: Any, index: str, encoder: SparseEncoder, ble
     assert only[0] == 4, "BM25 alone must find it"
 
 
+def test_hybrid_takes_long_questions(client: Any, index: str, encoder: SparseEncoder) -> None:
+    """Of BM25's analyzer each pair of letters is a clause, and a bool query takes 1,024."""
+    keys = keys_of(encoder.bundle)
+    client.indices.create(index=index, body=index_body(encoder.bundle))
+    fill_texts(client, index, encoder, keys)
+    question = "당뇨병 치료 " + " ".join(chr(0xAC00 + 2 * i) + chr(0xAC01 + 3 * i) for i in range(1_200))
+    sparse = query_clause(encoder.encode("당뇨병 치료"), "sparse", "rank_features", keys)
+    assert ranked(client, index, hybrid_body(question, sparse))[0][0] == 0
+
+
 def test_hybrid_takes_a_dense_query_of_the_callers(client: Any, index: str, encoder: SparseEncoder) -> None:
     keys = keys_of(encoder.bundle)
     body = index_body(encoder.bundle, settings={"knn": True})

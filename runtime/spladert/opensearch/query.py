@@ -15,6 +15,7 @@ from .keys import Keys
 
 Blend = Literal["normalization", "rrf"]
 MAX_CLAUSES = 1_024  # of a bool query, OpenSearch's own limit by default
+BM25_CHARACTERS = 900  # of a question; an analyzer of bigrams makes a clause of nearly each
 SEISMIC = {"top_n": 30, "heap_factor": 1.5}  # how much of a sparse_vector is searched; docs/opensearch.md has a table
 
 
@@ -134,7 +135,7 @@ def hybrid_body(
     """The body of one search by BM25, sparse vectors and any further queries, with the pipeline that blends them in it.
 
     Args:
-        text: the question, for BM25.
+        text: the question, for BM25; its first `BM25_CHARACTERS` are asked for.
         sparse: of `query_clause`, or the "query" of `query_body`.
         further: queries of the caller's own, such as a knn over dense vectors (the index has to have their field).
         text_field: the field for BM25.
@@ -145,7 +146,7 @@ def hybrid_body(
     Raises:
         InputError: `blend` or `weights` cannot be taken.
     """
-    queries = [{"match": {text_field: {"query": text}}}, dict(sparse), *map(dict, further)]
+    queries = [{"match": {text_field: {"query": text[:BM25_CHARACTERS]}}}, dict(sparse), *map(dict, further)]
     return {
         "size": top,
         "query": {"hybrid": {"queries": queries}},

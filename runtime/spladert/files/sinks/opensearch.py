@@ -70,6 +70,7 @@ class OpenSearchIndex:
         self._sender, self._refresh = sender, refresh
         self._field: OpenedField | None = None
         self._loss = Loss()
+        self._resumed = False
 
     @property
     def text_field(self) -> str:
@@ -85,6 +86,7 @@ class OpenSearchIndex:
         Raises:
             InputError: also if the index or alias is there already, where a new one is to be built.
         """
+        self._resumed = not fresh
         self._field = self._sender.ask(self._opened, first=True)
         if (alias := self._alias) is not None:
             self._sender.ask(lambda: self._check_alias(alias, fresh=fresh))
@@ -126,7 +128,7 @@ class OpenSearchIndex:
             report.append(f"the alias {alias!r} is {field.index} now{was}")
         if self._sender.retries:
             report.append(f"{counted_were(self._sender.retries, 'request')} sent again")
-        if replaced := self._sender.replaced:
+        if (replaced := self._sender.replaced) and not self._resumed:  # else they may be the job's own
             report.append(f"{counted(replaced, 'document')} replaced ones that were there with the same _id")
         if self._loss.entries:
             report.append(
