@@ -106,7 +106,8 @@ def _embedding(ids: list[list[int]], file: Path, config: Config) -> np.ndarray:
     return stored
 
 
-def _starts_word(tokenizer: Tokenizer) -> np.ndarray:
+def starts_word(tokenizer: Tokenizer) -> np.ndarray:
+    """bool [vocabulary]: whether a token begins a word."""
     vocab = tokenizer.get_vocab()
     return np.array([not piece.startswith("##") for piece in sorted(vocab, key=vocab.__getitem__)])
 
@@ -146,7 +147,7 @@ def train_model(
 
     longest = config.max_length - 2
     teacher = make_teacher(tokenizer, [row[:longest] for row in all_ids], embedding, config.teacher)
-    starts_word = _starts_word(tokenizer)
+    first_pieces = starts_word(tokenizer)
     pairs = list(zip(*(ids_of([getattr(p, side) for p in corpus.pairs]) for side in ("query", "passage")), strict=True))
     queries, positives = [query for query, _ in pairs], [passage for _, passage in pairs]
     sentences, passages = ids_of(corpus.sentences), ids_of(corpus.passages)
@@ -156,7 +157,7 @@ def train_model(
         model.decoder.bias.fill_(regression.start_bias)
     schedule = Schedule(regression.steps, regression.learning_rate, regression.warmup, regression.weight_decay)
     pool = TextPool(sentences, passages, queries)
-    step = regression_step(model, pool, teacher, starts_word, regression, config.max_length, config.seed)
+    step = regression_step(model, pool, teacher, first_pieces, regression, config.max_length, config.seed)
     done += (config.teacher, regression)
     train(model, schedule, step, stage_file(work, "2-lexical.pt", *done))
     lexical = {name: value.clone() for name, value in model.state_dict().items()}
@@ -164,7 +165,7 @@ def train_model(
     cut = [row[:longest] for row in queries], [row[:longest] for row in positives]
     triplets = list(zip(*(ids_of([triplet[side] for triplet in corpus.triplets]) for side in range(3)), strict=True))
     negatives = similar_passages(teacher, *cut)
-    material = Material(sentences, passages, pairs, triplets, negatives, starts_word)
+    material = Material(sentences, passages, pairs, triplets, negatives, first_pieces)
     contrast = config.contrastive
     done += (replace(contrast, phases=()),)
     for number, phase in enumerate(contrast.phases, start=1):

@@ -85,7 +85,7 @@ def split_endings(words: Counter[str], distinct_endings: int = 3, single: int = 
     return splits
 
 
-def _word_piece(vocab: dict[str, int] | None = None) -> Tokenizer:
+def new_tokenizer(vocab: dict[str, int] | None = None) -> Tokenizer:
     model = models.WordPiece(vocab=vocab, unk_token="[UNK]") if vocab else models.WordPiece(unk_token="[UNK]")
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.NFC()
@@ -122,7 +122,7 @@ def train(texts: list[str], vocab_size: int, alphabet: int = 2_500, surplus: flo
     stems = _stems(words, splits)
     letters = _alphabet(stems, alphabet)
     known = set(letters)
-    learner = _word_piece()
+    learner = new_tokenizer()
     learner.train_from_iterator(
         (stem for stem, count in stems.items() if known.issuperset(stem) for _ in range(count)),
         trainers.WordPieceTrainer(
@@ -144,7 +144,7 @@ def train(texts: list[str], vocab_size: int, alphabet: int = 2_500, surplus: flo
         candidates = single | set(ranked[: vocab_size - len(SPECIAL) - len(single)])
     usage = _usage(words, sorted(candidates - set(SPECIAL)))
     kept = SPECIAL + sorted(candidates - set(SPECIAL), key=lambda piece: (-usage[piece], piece))
-    return _word_piece({piece: number for number, piece in enumerate(kept)})
+    return new_tokenizer({piece: number for number, piece in enumerate(kept)})
 
 
 def _is_needed_letter(piece: str, used: int) -> bool:
@@ -154,7 +154,7 @@ def _is_needed_letter(piece: str, used: int) -> bool:
 
 
 def _usage(words: Counter[str], candidates: list[str]) -> Counter[str]:
-    reader = _word_piece({piece: number for number, piece in enumerate(SPECIAL + candidates)})
+    reader = new_tokenizer({piece: number for number, piece in enumerate(SPECIAL + candidates)})
     usage: Counter[str] = Counter()
     ordered = list(words)
     for word, coding in zip(ordered, reader.encode_batch(ordered, add_special_tokens=False), strict=True):

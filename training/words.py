@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import copy
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from training.loop import Schedule, train
 from training.meaning import Neighbours, WordNeighbours, is_noun
 from training.model import SparseLogits, co_occurrence_embedding, hidden_states, pad, save_checkpoint, sparse_logits
 from training.regress import distance, phrase
-from training.run import EXAMPLES, WHOLE, Corpus, evaluate, expansions, read_corpus
+from training.run import EXAMPLES, WHOLE, evaluate, expansions, read_corpus, starts_word
 from training.tokenizer import CLS, ENDINGS, SEP, SPECIAL
 
 
@@ -87,18 +88,12 @@ class Former:
         return weights
 
 
-def make_terms(tokenizer: Tokenizer, corpus: Corpus, ids: list[list[int]], former: Former, settings: Words,
-               neighbours_of: WordNeighbours) -> Terms:  # fmt: skip
-    """Nouns of the vocabulary and of the texts, with the words that they should give."""
-    words = word_piece.count_words(corpus.texts())
-    vocab = set(former.pieces)
+def make_terms(
+    tokenizer: Tokenizer, words: Counter[str], former: Former, settings: Words, neighbours_of: WordNeighbours
+) -> Terms:
+    """Nouns of the vocabulary and of the texts, whose `words` are counted, with the words that they should give."""
     stems = {stem for stem, _ in word_piece.split_endings(words).values() if words[stem] >= settings.seen}
-    names = sorted(
-        name
-        for name in vocab | stems
-        if len(name) >= 2 and name not in ENDINGS and all("가" <= letter <= "힣" for letter in name)
-        and is_noun(name, words, settings.particles)
-    )  # fmt: skip
+    names = sorted(name for name in stems.union(former.pieces) if _is_term(name, words, settings.particles))
     rows = encode_ids(tokenizer, names, WHOLE)
     neighbours = neighbours_of.of(names, settings.most)
     parts = []
@@ -113,6 +108,11 @@ def make_terms(tokenizer: Tokenizer, corpus: Corpus, ids: list[list[int]], forme
     return Terms(rows, sparse.vstack(parts).tocsr(), neighbours, single)
 
 
+def _is_term(name: str, words: Counter[str], particles: int) -> bool:
+    korean = len(name) >= 2 and name not in ENDINGS and all("가" <= letter <= "힣" for letter in name)
+    return korean and is_noun(name, words, particles)
+
+
 def _raise_to(target: Tensor, neighbours: Neighbours, term: int, share: float, tail: float, most: int) -> None:
     """Give the closest `most` neighbours of a term a target, `share` for the first and `tail` of it for the last."""
     tokens = torch.from_numpy(neighbours.tokens[term, :most].astype(np.int64))
@@ -125,7 +125,7 @@ def words_step(
     terms: Terms,
     former: Former,
     texts: list[list[list[int]]],
-    starts_word: np.ndarray,
+    first_pieces: np.ndarray,
     settings: Words,
     longest: int,
     seed: int,
@@ -154,7 +154,7 @@ def words_step(
         targets = torch.from_numpy(terms.targets[chosen].toarray())
         found = vectors([terms.ids[number] for number in chosen], targets)
         of_terms = distance(found, targets, settings.stray)
-        phrases = [phrase(draw(texts[0], chance), starts_word, chance) or [SEP] for _ in range(settings.phrases)]
+        phrases = [phrase(draw(texts[0], chance), first_pieces, chance) or [SEP] for _ in range(settings.phrases)]
         targets = phrase_targets(phrases)
         of_phrases = distance(vectors(phrases, targets), targets, settings.stray)
         kinds = chance.integers(0, len(texts), settings.texts)
@@ -191,14 +191,12 @@ def main() -> None:
     teacher = DenseTeacher(given.work / "dense")
     known = WordNeighbours(tokenizer, ids, words, np.load(company), teacher.queries, config.meaning)
     former = Former(model, tokenizer)
-    terms = make_terms(tokenizer, corpus, ids, former, settings, known)
+    terms = make_terms(tokenizer, words, former, settings, known)
 
-    vocab = tokenizer.get_vocab()
-    starts_word = np.array([not piece.startswith("##") for piece in sorted(vocab, key=vocab.__getitem__)])
     queries = encode_ids(tokenizer, [pair.query for pair in corpus.pairs], WHOLE)
     first, second = len(corpus.sentences), len(corpus.sentences) + len(corpus.passages)
     texts = [ids[:first], ids[first:second], queries]
-    step = words_step(model, terms, former, texts, starts_word, settings, config.max_length - 2, config.seed)
+    step = words_step(model, terms, former, texts, starts_word(tokenizer), settings, config.max_length - 2, config.seed)
     schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.weight_decay)
     train(model, schedule, step, given.work / "words.pt")
     save_checkpoint(model, given.output)

@@ -19,7 +19,7 @@ from training import tokenizer as word_piece
 from training.config import Meaning, Shape, Words
 from training.meaning import WordNeighbours, is_noun
 from training.model import build
-from training.run import Corpus
+from training.run import starts_word
 from training.words import Former, make_terms, words_step
 
 TOPICS = (("환자", "병원", "의사"), ("법원", "판사", "소송"), ("열차", "승객", "철도"))
@@ -44,7 +44,7 @@ def embed(texts: Sequence[str]) -> np.ndarray:
 def tokenizer() -> Tokenizer:
     pieces = [word for topic in TOPICS for word in topic]
     vocab = word_piece.SPECIAL + pieces + [f"##{particle}" for particle in "은는의가에와"]
-    return word_piece._word_piece({piece: number for number, piece in enumerate(vocab)})
+    return word_piece.new_tokenizer({piece: number for number, piece in enumerate(vocab)})
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +79,11 @@ def test_words_that_meet_are_neighbours(tokenizer: Tokenizer, neighbours: WordNe
 
 def test_terms_learn_their_neighbours(tokenizer: Tokenizer, ids: list[list[int]], neighbours: WordNeighbours) -> None:
     model = build(Shape(tokenizer.get_vocab_size(), hidden=16, intermediate=24, layers=1, heads=2), 24, seed=1)
-    corpus = Corpus(TEXTS, [], [], [])
     former = Former(model, tokenizer)
-    terms = make_terms(tokenizer, corpus, ids, former, WORDS, neighbours)
+    terms = make_terms(tokenizer, word_piece.count_words(TEXTS), former, WORDS, neighbours)
     assert len(terms.ids) == 9
     assert (terms.targets.toarray() > 0).sum(1).max() <= WORDS.most
-    starts = np.array([not tokenizer.id_to_token(i).startswith("##") for i in range(tokenizer.get_vocab_size())])
-    step = words_step(model, terms, former, [ids], starts, WORDS, 20, seed=3)
+    step = words_step(model, terms, former, [ids], starts_word(tokenizer), WORDS, 20, seed=3)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
     for number in range(80):
