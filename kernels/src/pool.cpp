@@ -37,8 +37,11 @@ class Stretch {
     rusage now;
     getrusage(RUSAGE_THREAD, &now);
     if (now.ru_nivcsw == before_.ru_nivcsw) return false;
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start_;
-    return seconds(now) - seconds(before_) < 0.75 * elapsed.count();
+    return seconds(now) - seconds(before_) < 0.75e-6 * microseconds();
+  }
+
+  double microseconds() const {
+    return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start_).count();
   }
 
  private:
@@ -120,11 +123,11 @@ int Pool::acquire(int most) {
   return width;
 }
 
-void Pool::release(int width, int pushed) {
+void Pool::release(int width, int pushed, double microseconds) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     free_ += width;
-    crowding_.seen(width, pushed);
+    crowding_.seen(width, pushed, microseconds);
   }
   turn_.notify_all();
 }
@@ -151,10 +154,12 @@ void Pool::work(Worker* worker) {
 
 void Pool::run(int most, const std::function<void(int)>& prepare, const Task& task) {
   int width = acquire(std::min(most, threads_));
+  const Stretch stretch;
   int pushed = 0;
   std::vector<Worker*> helpers;
   struct Guard {  // gives back what was granted, whatever happens
     Pool* pool;
+    const Stretch* stretch;
     int *width, *pushed;
     std::vector<Worker*>* helpers;
     ~Guard() {
@@ -162,9 +167,9 @@ void Pool::run(int most, const std::function<void(int)>& prepare, const Task& ta
         std::lock_guard<std::mutex> lock(pool->mutex_);
         pool->idle_.insert(pool->idle_.end(), helpers->begin(), helpers->end());
       }
-      pool->release(*width, *pushed);
+      pool->release(*width, *pushed, stretch->microseconds());
     }
-  } guard{this, &width, &pushed, &helpers};
+  } guard{this, &stretch, &width, &pushed, &helpers};
   if (width > 1) {
     std::lock_guard<std::mutex> lock(mutex_);
     try {
@@ -183,7 +188,6 @@ void Pool::run(int most, const std::function<void(int)>& prepare, const Task& ta
     helpers[i]->number = i + 1;
     helpers[i]->state.set(Worker::kWork);
   }
-  const Stretch stretch;
   [&]() noexcept { task(0); }();  // the others still read what an exception would unwind
   if (width == 1) return;
   pushed = stretch.pushed_aside() ? 1 : 0;

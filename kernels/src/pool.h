@@ -33,7 +33,7 @@ class Pool {
   struct Worker;
 
   int acquire(int most);
-  void release(int width, int pushed);
+  void release(int width, int pushed, double microseconds);
   void work(Worker* worker);
   void start_workers(int count);
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from .encoder import SparseEncoder
@@ -45,11 +46,12 @@ def matches_of(encoder: SparseEncoder, question: SparseVector, document: Mapping
     """The tokens that a question and a document's `{token id: weight}` share, the one that adds most first."""
     names = encoder.tokens
     found = [
-        Match(names[i], weight, document[i])
+        (weight * document[i], Match(names[i], weight, document[i]))
         for i, weight in zip(question.indices.tolist(), question.values.tolist(), strict=True)
         if i in document
     ]
-    return tuple(sorted(found, key=lambda match: -match.product))
+    found.sort(key=itemgetter(0), reverse=True)
+    return tuple(match for _, match in found)
 
 
 def take_passage(fields: dict[str, Any]) -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from .errors import InputError
@@ -243,8 +243,7 @@ def parse_store_url(url: str, *, named: bool = True) -> StoreUrl:
     return StoreUrl(scheme, bool(plus), parts.hostname, port or STORES[scheme].port, name, options)
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """A token that a question and a document have in common.
 
     Attributes:

@@ -138,7 +138,7 @@ def _facts(answer: Answer) -> dict[str, Any]:
             "text": hit.text,
             "fields": hit.fields,
             "passage": hit.passage,
-            "tokens": [{**dataclasses.asdict(match), "product": match.product} for match in hit.matches],
+            "tokens": [{**match._asdict(), "product": match.product} for match in hit.matches],
         }
         for hit in answer.hits
     ]

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..files.sinks.store import Refused, Row
 from ..origin import origin_of
 from ..vectors import SparseVectors
-from .points import ID, PointData, Points, point_id, sorted_entries
+from .points import ID, PointData, Points, point_id, rows_of_entries
 
 
 class PointsCollection:
@@ -46,14 +46,14 @@ class PointsCollection:
         taken: list[Row] = []
         refused: list[Refused] = []
         words = document_entries(self._token_ids([row.text for row in rows], vectors))
-        for position, (row, vector, bm25) in enumerate(zip(rows, vectors, words, strict=True)):
+        for position, (row, entries, bm25) in enumerate(zip(rows, rows_of_entries(vectors), words, strict=True)):
             try:
                 payload = _payload(row)
             except InputError as error:
                 refused.append(Refused(position, str(error)))
                 continue
             taken.append(row)
-            points.append(PointData(_point_id(row), payload, sorted_entries(vector) if len(vector) else None, bm25))
+            points.append(PointData(_point_id(row), payload, entries if entries[0] else None, bm25))
         self._delete_others(taken)
         if points:
             self._points.upsert(points)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
+from itertools import pairwise
 from typing import Any, Protocol
 from uuid import UUID
+
+import numpy as np
 
 from ..bm25 import Entries
 from ..filters import field_paths
 from ..origin import Origin
-from ..vectors import SparseVector
+from ..vectors import SparseVector, SparseVectors
 
 ID = "_id"  # the payload's field of the document's own id
 BM25 = "bm25"  # the name of the vector of BM25
@@ -98,6 +101,15 @@ def sorted_entries(vector: SparseVector) -> Entries:
     """A vector's entries by ascending index, as Qdrant wants them."""
     order = vector.indices.argsort()
     return vector.indices[order].tolist(), vector.values[order].tolist()
+
+
+def rows_of_entries(vectors: SparseVectors) -> list[Entries]:
+    """`sorted_entries` of each vector; all at once, which takes half the time."""
+    lengths = np.diff(vectors.indptr)
+    keys = np.repeat(np.arange(len(vectors)) * vectors.vocabulary_size, lengths) + vectors.indices
+    order = keys.argsort()
+    indices, values = vectors.indices[order].tolist(), vectors.values[order].tolist()
+    return [(indices[begin:end], values[begin:end]) for begin, end in pairwise(vectors.indptr.tolist())]
 
 
 def quoted_paths(name: str) -> list[str]:
