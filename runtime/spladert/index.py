@@ -63,6 +63,7 @@ def open_index_searcher(folder: Path) -> Iterator[PointsSearcher]:
     with open_points(folder) as points:
         origin = points.origin()
         assert origin is not None
+        points.read_ahead()
         yield PointsSearcher(points, f"the index {folder}", origin)
 
 
@@ -108,6 +109,7 @@ class SparseIndex:
         with ExitStack() as stack:
             points = stack.enter_context(open_points(folder))
             origin = points.origin()
+            points.read_ahead()
             if encoder is None:
                 bundle, revision = (origin.bundle, origin.revision) if origin is not None else (None, None)
                 encoder = stack.enter_context(SparseEncoder.load(bundle, revision=revision))
@@ -178,6 +180,7 @@ class SparseIndex:
         self._check_open()
         if self._points.origin() is not None:
             self._points.settle()
+            self._points.read_ahead()
 
     def __len__(self) -> int:
         """Documents and passages there are."""
