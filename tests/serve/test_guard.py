@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import logging
 import socket
 import subprocess
 import sys
@@ -179,12 +178,17 @@ def test_it_listens_on_loopback_unless_told_otherwise() -> None:
     assert "[default: 127.0.0.1]" in help_text
 
 
-def test_a_port_in_use_is_one_line(client: httpx.Client, tiny_bundle: object) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_keeps_it_from_starting_is_one_line(client: httpx.Client, tiny_bundle: object, workers: str) -> None:
     port = str(urlsplit(str(client.base_url)).port)
-    result = CliRunner().invoke(main, ["serve", str(tiny_bundle), "--port", port])
-    logging.getLogger("uvicorn.error").handlers.clear()
-    assert result.exit_code == 1
-    assert f"cannot listen on 127.0.0.1 port {port}" in result.output
+    in_use = f"cannot listen on 127.0.0.1 port {port}: it is in use"
+    for bundle, error in ((str(tiny_bundle), in_use), ("/nowhere", "/nowhere does not exist here")):
+        command = [sys.executable, "-c", "from spladert.cli import main; main()", "serve", bundle]
+        command += ["--port", port, "--workers", workers]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 1
+        [line] = done.stderr.splitlines()
+        assert line.startswith(f"error: {error}")
 
 
 @pytest.mark.parametrize(

@@ -63,8 +63,6 @@ def serve_command(
     /health, /metrics, /openapi.json, and a page at /. SIGTERM finishes what was accepted.
     """
     options = ServerOptions(batch_size=runtime.batch_size, **limits)
-    if (
-        workers > 1
-    ):  # what cannot be loaded is an error here; a worker that ends with it would be started again for ever
+    if workers > 1:  # a worker that ends because it cannot load it would be started again for ever
         runtime.load(bundle).close()
     serve(partial(runtime.load, bundle), options, host=host, port=port, workers=workers, log_level=log_level)

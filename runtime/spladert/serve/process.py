@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -42,8 +44,22 @@ def serve(
         InputError: the address cannot be used.
     """
     options = options or ServerOptions()
-    config = uvicorn.Config(
-        partial(make_app, load, options),
+    if workers == 1:
+        with load() as encoder:  # before the address is taken, which says that the server runs
+            config = _config(partial(create_app, encoder, options), options, host, port, log_level)
+            uvicorn.Server(config).run([_listen(config)])
+        return
+    with tempfile.TemporaryDirectory(prefix="spladert-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by prometheus_client in each worker
+        config = _config(partial(make_app, load, options), options, host, port, log_level, workers)
+        Multiprocess(config, [_listen(config)]).run()
+
+
+def _config(
+    app: Callable[[], FastAPI], options: ServerOptions, host: str, port: int, log_level: str, workers: int = 1
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         factory=True,
         host=host,
         port=port,
@@ -56,18 +72,23 @@ def serve(
         access_log=False,
         server_header=False,
     )
+
+
+def _listen(config: uvicorn.Config) -> socket.socket:
+    logger = logging.getLogger("uvicorn.error")
+    logger.addFilter(_is_no_error)  # what it would log is said below
     try:
-        socket = config.bind_socket()
+        return config.bind_socket()
     except (OSError, SystemExit, TypeError, UnicodeError) as error:  # uvicorn exits; the last two: no name of a host
         raise InputError(
-            f"cannot listen on {host} port {port}: it is in use, or not an address of this host"
+            f"cannot listen on {config.host} port {config.port}: it is in use, or not an address of this host"
         ) from error
-    if workers == 1:
-        uvicorn.Server(config).run([socket])
-        return
-    with tempfile.TemporaryDirectory(prefix="spladert-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # read by prometheus_client in each worker
-        Multiprocess(config, [socket]).run()
+    finally:
+        logger.removeFilter(_is_no_error)
+
+
+def _is_no_error(record: logging.LogRecord) -> bool:
+    return record.levelno < logging.ERROR
 
 
 def make_app(load: Callable[[], SparseEncoder], options: ServerOptions) -> FastAPI:
