@@ -8,7 +8,7 @@ from typing import Any
 
 from .encoder import SparseEncoder
 from .errors import InputError
-from .files.records import PASSAGE
+from .files.records import PASSAGE, lone_surrogate
 from .stores import MOST, Hit, Match
 from .vectors import SparseVector
 
@@ -18,12 +18,16 @@ GROWTH = 4  # times as many passages where those found are of too few documents
 def check_question(question: object) -> None:
     """
     Raises:
-        InputError: it is no text, or empty.
+        InputError: it is no text, or empty, or has a lone surrogate.
     """
     if not isinstance(question, str):
         raise InputError(f"the question is {type(question).__name__}; ask with a str")
     if not question.strip():
         raise InputError("the question is empty; ask something")
+    try:
+        question.encode()
+    except UnicodeEncodeError as error:  # a terminal's bytes that are no UTF-8 become such
+        raise InputError(f"the question {lone_surrogate(error)}; type it again, in UTF-8") from None
 
 
 def encode_question(encoder: SparseEncoder, question: str, *, may_be_empty: bool = False) -> SparseVector:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 
 from .encoder import SparseEncoder
 from .errors import InputError
 from .files.passages import InPassages
-from .files.records import BadRecord, Fields, Record, UnreadableError
+from .files.records import BadRecord, Fields, Record, UnreadableError, lone_surrogate
 from .files.sinks.store import KindOfIds, Rows, StoreSink, open_store_sink
 from .hits import check_question
 from .passages import PassageCutter, Passages
@@ -134,6 +135,8 @@ class SparseIndex:
         if isinstance(documents, str | Mapping) or not isinstance(documents, Iterable):
             kind = type(documents).__name__
             raise InputError(f"documents are a list, not a single {kind}: write [document]")
+        if not isinstance(passages, Passages | None):
+            raise InputError(f"passages are {type(passages).__name__}; give Passages(), or None for none")
         records: Iterable[Record | BadRecord] = (_record(n, document) for n, document in enumerate(documents))
         if passages is not None:
             cutter = PassageCutter(self.encoder.tokenizer, passages, self.encoder.tokenizer.room("document"))
@@ -147,13 +150,13 @@ class SparseIndex:
         """Delete documents, with all their passages; one that is not there is no error.
 
         Raises:
-            InputError: a single string is given, which would be an id a character.
+            InputError: a single string is given, which would be an id a character; or one is no id.
             StoreError: the engine refuses.
         """
         self._check_open()
-        if isinstance(ids, str) or not isinstance(ids, Iterable):
+        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
             raise InputError(f"ids are a list, not a single {type(ids).__name__}: write [id]")
-        documents = [str(each) for each in ids]
+        documents = [_id(each) for each in ids]
         if documents and self._points.origin() is not None:
             self._points.delete([point_id(document) for document in documents])
             self._points.delete_passages(documents)
@@ -233,3 +236,13 @@ def _record(position: int, document: str | Mapping[str, object]) -> Record | Bad
         return Fields().record(position, values, size=0)
     except UnreadableError as error:
         return BadRecord(position, str(error), b"")
+
+
+def _id(value: object) -> str:
+    if not isinstance(value, str | Integral) or isinstance(value, bool):
+        raise InputError(f"the id {value!r} is {type(value).__name__}; give a str or an int")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the id {value!r} {lone_surrogate(error)}") from None
+    return str(value)

@@ -26,13 +26,16 @@ class Passages:
         most: passages of a document; what comes after them is not read. None is no limit.
 
     Raises:
-        InputError: a number out of range.
+        InputError: a number that is not whole, or out of range.
     """
 
     overlap: int = 0
     most: int | None = None
 
     def __post_init__(self) -> None:
+        for name, value in (("overlap", self.overlap), ("most", 1 if self.most is None else self.most)):
+            if type(value) is not int:
+                raise InputError(f"{name} of passages is {value!r}; give a whole number")
         if self.overlap < 0:
             raise InputError(f"the overlap of passages is {self.overlap}; give 0 or more tokens")
         if self.most is not None and self.most < 1:

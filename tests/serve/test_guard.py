@@ -173,6 +173,13 @@ def test_malformed_http_is_a_client_s_error(client: httpx.Client, sent: bytes) -
     assert client.get("/health").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/health", "/health/ready", "/metrics"])
+def test_probes_may_ask_without_the_body(client: httpx.Client, path: str) -> None:
+    answer, whole = client.head(path), client.get(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers.get("content-type") == whole.headers.get("content-type")
+
+
 def test_it_listens_on_loopback_unless_told_otherwise() -> None:
     help_text = CliRunner().invoke(main, ["serve", "--help"]).output
     assert "[default: 127.0.0.1]" in help_text
@@ -198,6 +205,10 @@ def test_what_keeps_it_from_starting_is_one_line(client: httpx.Client, tiny_bund
         ({"max_queue": 0}, "max_queue is 0"),
         ({"max_queue": 10, "max_client_batch_size": 11}, "could never be taken"),
         ({"timeout": 0}, "timeout is 0"),
+        ({"timeout": float("nan")}, "timeout is nan"),
+        ({"drain_timeout": float("inf")}, "drain_timeout is inf"),
+        ({"max_wait_ms": float("nan")}, "max_wait_ms is nan"),
+        ({"cors_origins": ("example.org",)}, "the origin 'example.org' is none"),
         ({"api_key": ""}, "printable ASCII"),
         ({"api_key": "비밀"}, "printable ASCII"),
     ],

@@ -162,3 +162,19 @@ def test_passages_have_their_offsets_in_every_file(tmp_path: Path) -> None:
     fed = lines(tmp_path / "a.vespa.jsonl")[1]["fields"]
     assert (fed["year"], fed["text"]) == (2020, LONG[spans[1][0] : spans[1][1]])
     assert fed["_passage"] == {"document": "long", "number": 1, "begin": spans[1][0], "end": spans[1][1]}
+
+
+@pytest.mark.parametrize(("name", "refused"), [("feed.vespa.jsonl", 3), ("feed.bulk.ndjson", 2)])
+def test_what_a_store_would_refuse_is_not_in_its_feed(tmp_path: Path, name: str, refused: int) -> None:
+    bad = [
+        {"_id": "", "text": "당뇨병"},
+        {"_id": "c", "text": "당뇨병", "_passage": {"document": "x"}},
+        {"_id": "b", "text": "당뇨병\0치료"},
+    ]
+    path = write(tmp_path / "docs.jsonl", *DOCUMENTS[:1], *bad)
+    encode(path, str(tmp_path / name), "--skip-errors")
+    good = (tmp_path / name).read_text(encoding="utf-8").splitlines()
+    assert len(good) == (1 + len(bad) - refused) * (2 if "bulk" in name else 1)
+    errors = [line["error"] for line in lines(tmp_path / f"{name}.errors.jsonl")]
+    messages = ["id is empty", "a field '_passage'", "U+0000, which Vespa does not take"][:refused]
+    assert all(message in error for message, error in zip(messages, errors, strict=True))

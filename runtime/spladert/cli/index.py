@@ -9,6 +9,7 @@ import click
 
 from ..files import Encoding, Fields, Job, RunOptions
 from ..passages import Passages
+from ..stores import is_store_url
 from .encoding import encoding_options
 from .input import input_name, input_options, open_records, passage_options
 from .job import end_job, run_job
@@ -17,7 +18,7 @@ from .options import Runtime, json_option, runtime_options, write_json
 
 @click.command("index")
 @click.argument("source", metavar="INPUT")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder")
 @click.option(
     "--model", metavar="BUNDLE", help="Bundle folder or hub id. [default: what made the index, else spladert's]"
 )
@@ -29,7 +30,7 @@ from .options import Runtime, json_option, runtime_options, write_json
 @runtime_options
 def index_command(
     source: str,
-    folder: Path,
+    folder: str,
     model: str | None,
     input_format: str | None,
     fields: Fields,
@@ -47,13 +48,14 @@ def index_command(
     """
     from ..index import indexed_by, open_index_sink
 
-    if model is None:
-        model, revision = indexed_by(folder)
-        runtime = dataclasses.replace(runtime, revision=runtime.revision or revision)
+    if is_store_url(folder):
+        raise click.UsageError(f"{folder} is a store, and this makes an index in a folder: encode --output {folder}")
+    if not folder:
+        raise click.UsageError("the folder of the index has no name; give one")
     with (
         open_records((), source, input_format, fields) as (records, file),
-        runtime.load(model) as encoder,
-        open_index_sink(folder, encoder, input_name(source)) as sink,
+        runtime.load_maker(model, indexed_by(Path(folder))) as encoder,
+        open_index_sink(Path(folder), encoder, input_name(source)) as sink,
     ):
         how = dataclasses.replace(encoding, side=encoding.side or "document")
         job = Job.of(encoder, format="index", encoding=how, passages=passages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import sys
@@ -16,6 +17,7 @@ from ..bundle import Bundle, open_bundle
 from ..engine import Device, PlacementRequest, RuntimeOptions, make_request
 from ..engine.base import ISAS
 from ..engine.placement import DEVICES
+from ..errors import BundleError
 from .terminal import is_unicode
 
 if TYPE_CHECKING:
@@ -43,6 +45,16 @@ class Runtime:
         from ..encoder import SparseEncoder
 
         return SparseEncoder.from_bundle(self.open(bundle), self.request(), self.options())
+
+    def load_maker(self, bundle: str | None, maker: tuple[str | None, str | None]) -> SparseEncoder:
+        """The encoder over `bundle`; None is `maker`, the bundle and revision that an index was made with."""
+        made_with, revision = maker
+        if bundle is not None or made_with is None:
+            return self.load(bundle)
+        try:
+            return dataclasses.replace(self, revision=self.revision or revision).load(made_with)
+        except BundleError as error:
+            raise BundleError(f"{error} (the index was made with it; --model says where it is now)") from None
 
     def open(self, bundle: str | None) -> Bundle:
         """`bundle`, without what runs it."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,14 +136,8 @@ def package_command(
         if name not in given:
             raise click.UsageError(f"--target {target} needs --{name.replace('_', '-')}")
     opened: Bundle = open_bundle(bundle, revision=revision)
-    signal.signal(signal.SIGTERM, _end)
     lines = chosen.load()(opened, output, **given)
     facts = {"bundle": str(opened.path), "target": target, "output": str(output), "made": lines}
     if not write_json(facts, json_path):
         for line in lines:
             click.echo(line)
-
-
-def _end(number: int, frame: object) -> None:
-    """Leave as Ctrl-C does, so that what a cluster has got so far is taken back."""
-    sys.exit(128 + number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import sys
@@ -63,19 +62,15 @@ def search_command(
     chosen = _filters(filters)
     if question is None and json_path is not None and str(json_path) != "-":
         raise click.UsageError("--json FILE is for one question: give it, or take --json - for a line of JSON each")
-    with open_searcher(where, connection) as searcher:
-        if model is None:
-            model, revision = searcher.model
-            runtime = dataclasses.replace(runtime, revision=runtime.revision or revision)
-        with runtime.load(model) as encoder:
-            ask = functools.partial(searcher.search, encoder, how=How(top, hybrid, chosen))
-            if question is not None:
-                answer = ask(question)
-                if not write_json(_facts(answer), json_path):
-                    _show(answer)
-                return
-            for line in _questions():
-                _answer(ask, line, as_json=json_path is not None)
+    with open_searcher(where, connection) as searcher, runtime.load_maker(model, searcher.model) as encoder:
+        ask = functools.partial(searcher.search, encoder, how=How(top, hybrid, chosen))
+        if question is not None:
+            answer = ask(question)
+            if not write_json(_facts(answer), json_path):
+                _show(answer)
+            return
+        for line in _questions():
+            _answer(ask, line, as_json=json_path is not None)
 
 
 def _filters(given: tuple[str, ...]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..bundle import Bundle
 from ..encoder import SparseEncoder
 from ..errors import InputError, StoreError
+from ..signals import held_signals
 from ..stores import Connection, StoreUrl, parse_store_url
 from ..tokenizer import Side
 from .client import connect, explain, explained
@@ -57,7 +58,8 @@ def register_remote(
 ) -> list[Part]:
     """Create connectors, models, pipelines and the index in a cluster, and ask the models one question.
 
-    The server is asked first. Where anything fails, what was made until then is removed again.
+    The server is asked first. Where anything fails, or SIGINT or SIGTERM comes, what was made until then is removed
+    again.
 
     Args:
         url: of the cluster and the index, opensearch://HOST:PORT/INDEX.
@@ -81,7 +83,7 @@ def register_remote(
     client = connect(place, connection or Connection())
     check_server(server_here or remote.server, bundle, remote.batch_size, api_key)
     expected = _expected(bundle, remote)
-    with explained(place), ExitStack() as undo:
+    with explained(place), held_signals() as act_on_signals, ExitStack() as undo:
         there = _Pipelines.read(client, remote)
         named = there.check(client, place, remote)
         index_there = _index_is_there(client, place, bundle, remote, undo)
@@ -95,19 +97,23 @@ def register_remote(
             if connector is None:
                 connector = str(post(client, f"{_CONNECTORS}/_create", body)["connector_id"])
                 undo.callback(_remove, client, f"{_CONNECTORS}/{connector}")
+            act_on_signals()
             model = model or _find_model(client, connector)
             model_there = model is not None
             if model is None:
                 model = _register(client, model_body(remote, side, connector), undo)
+            act_on_signals()
             found = _ask(client, place, model, connector, body["credential"], renew=connector_there)
             if not _alike(found, expected[side]):
                 raise InputError(
                     f"the server {remote.server}, as the cluster reaches it, gives other vectors than the bundle "
                     f"({_heaviest(found)} in place of {_heaviest(expected[side])}): serve this bundle there"
                 )
+            act_on_signals()
             models[side] = model
             parts += [Part(f"{side} connector", connector, connector_there), Part(f"{side} model", model, model_there)]
         parts += there.put(client, remote, models, undo)
+        act_on_signals()
         if not index_there:
             client.indices.create(index=place.name, body=dict(index))
         parts.append(Part("index", place.name, index_there))

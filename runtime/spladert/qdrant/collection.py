@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..bm25 import document_entries
 from ..encoder import SparseEncoder
@@ -11,6 +12,8 @@ from ..files.sinks.store import Refused, Row
 from ..origin import origin_of
 from ..vectors import SparseVectors
 from .points import ID, PointData, Points, point_id, rows_of_entries
+
+LEVELS = 100  # of lists and objects within a document; the engine keeps more in its log, and cannot read it again
 
 
 class PointsCollection:
@@ -94,4 +97,15 @@ def _payload(row: Row) -> dict[str, object]:
     payload = row.plain_fields()
     if ID in payload:
         raise InputError(f"the document has a field {ID!r} besides its id, where that is kept; rename it")
+    for name, value in payload.items():
+        if _is_deeper(value, LEVELS):
+            raise InputError(f"field {name!r} has more than {LEVELS} levels of lists and objects; make it flatter")
     return {**payload, ID: row.id}
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether a value of JSON has more levels than that."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)

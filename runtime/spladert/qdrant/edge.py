@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from math import inf, nextafter
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -48,12 +49,26 @@ def require_edge() -> Any:
     return qdrant_edge
 
 
+def check_folder(folder: Path) -> None:
+    """
+    Raises:
+        InputError: no file system takes the name.
+    """
+    try:
+        folder.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # the latter: a NUL, a lone surrogate
+        raise InputError(f"no index can be in {str(folder)!r}: {error}") from None
+
+
 def read_origin(folder: Path) -> Origin | None:
     """What made the index of a folder; None if there is none.
 
     Raises:
         InputError: its description cannot be read, or is of a newer version.
     """
+    check_folder(folder)
     path = folder / META
     if not path.is_file():
         return None
@@ -78,13 +93,17 @@ def open_points(folder: Path) -> Iterator[EdgePoints]:
         DependencyError: Qdrant Edge is not installed.
     """
     require_edge()
+    check_folder(folder)
     if not (folder / META).is_file() and folder.exists():
         if not folder.is_dir():
             raise InputError(f"{folder} is a file, and an index is a folder; choose another name")
         strange = sorted({path.name for path in folder.iterdir()} - {SHARD, NEW_SHARD, LOCK, JOBS, f"{META}.new"})
         if strange:
             raise InputError(f"{folder} is no index of spladert, and has {strange[0]!r} in it; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {folder} of the index cannot be made: {error.strerror}") from None
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -137,6 +156,11 @@ class EdgePoints:
         if origin is None:
             return None
         if self._shard is None:
+            if not (self._folder / SHARD).is_dir():
+                raise InputError(
+                    f"the index {self._folder} has lost its documents, the folder {SHARD!r}: "
+                    "put that back, or delete the index to make it again"
+                )
             with self._explained():
                 self._shard = require_edge().EdgeShard.load(str(self._folder / SHARD))
         return origin
@@ -266,8 +290,13 @@ def _filter(filters: Mapping[str, str]) -> Any:
 def _condition(path: str, value: str | int | float | bool) -> Any:
     edge = require_edge()
     if isinstance(value, float):
-        return edge.FieldCondition(path, range=edge.RangeFloat(gte=value, lte=value))
+        return edge.FieldCondition(path, range=edge.RangeFloat(gte=_beside(value, -inf), lte=_beside(value, inf)))
     return edge.FieldCondition(path, match=edge.MatchValue(_Bool(value) if isinstance(value, bool) else value))
+
+
+def _beside(value: float, end: float) -> float:
+    """Two floats on from a value: the engine may keep a number with another last digit than it was given."""
+    return nextafter(nextafter(value, end), end)
 
 
 class _Bool:

@@ -36,6 +36,8 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["method"] == "HEAD":  # the server sends no body for it; balancers probe so
+            scope = {**scope, "method": "GET"}
         try:
             self._check(scope["path"], Headers(scope=scope))
         except RefusalError as refusal:

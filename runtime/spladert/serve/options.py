@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from ..errors import InputError
 
@@ -43,14 +44,17 @@ class ServerOptions:
     cors_origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.max_wait_ms < 0:
+        if not 0 <= self.max_wait_ms < inf:
             raise InputError(f"max_wait_ms is {self.max_wait_ms}; give 0 or more")
         for name in ("max_queue", "max_client_batch_size", "max_text_length", "max_body", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; give 1 or more")
         for name in ("timeout", "receive_timeout", "drain_timeout"):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < inf:
                 raise InputError(f"{name} is {getattr(self, name)}; give more than 0 seconds")
+        for origin in self.cors_origins:
+            if origin != "*" and not origin.startswith(("http://", "https://")):
+                raise InputError(f"the origin {origin!r} is none; give one such as https://example.org, or *")
         if self.max_queue < self.max_client_batch_size:
             raise InputError(
                 f"max_queue is {self.max_queue}, less than the {self.max_client_batch_size} texts of one request "

@@ -19,6 +19,7 @@ from .app import create_app
 from .options import ServerOptions
 from .protocol import GuardedProtocol
 
+STARTING = 60  # seconds that a worker may take for its imports and its model before it is taken for stuck
 KEEP_ALIVE = 75  # seconds that an idle connection stays, longer than the minute of common proxies
 
 
@@ -67,6 +68,7 @@ def _config(
         ws="none",
         workers=workers,
         timeout_keep_alive=KEEP_ALIVE,
+        timeout_worker_healthcheck=STARTING,
         timeout_graceful_shutdown=max(int(options.drain_timeout), 1),
         log_level=log_level,
         access_log=False,

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -142,6 +143,8 @@ def test_wrong_places_and_options_are_named(run: Run) -> None:
         (("search", "gone", "x", "--insecure"), "'gone' is no URL of one"),
         (("index", "gone.jsonl", "my"), "gone.jsonl cannot be read"),
         (("index", "docs.jsonl", "docs.jsonl", "--field", "body"), "docs.jsonl is a file"),
+        (("index", "docs.jsonl", "docs.jsonl/my"), "no index can be in 'docs.jsonl/my'"),
+        (("search", "docs.jsonl/my", "x"), "no index can be in 'docs.jsonl/my'"),
         (("index", "docs.jsonl", "my"), "line 1: no field 'text'"),
         (("index", "docs.jsonl", "my", "--passages", "--overlap", "62"), "less than the 62 tokens"),
     ]:
@@ -153,6 +156,8 @@ def test_wrong_places_and_options_are_named(run: Run) -> None:
         (("search", "my", "x", "--filter", "year=1", "--filter", "year=2"), "two values of 'year'"),
         (("search", "my", "--json", "answers.json"), "--json FILE is for one question"),
         (("index", "docs.jsonl", "my", "--overlap", "3"), "are for --passages"),
+        (("index", "docs.jsonl", "qdrant://localhost/my"), "encode --output qdrant://localhost/my"),
+        (("index", "docs.jsonl", ""), "has no name"),
     ]:
         done = run(*arguments)
         assert done.exit_code == 2, done.output
@@ -191,6 +196,25 @@ def test_the_model_is_that_of_the_index(run: Run, tiny_bundle: Path) -> None:
         done = run(*command, "--model", shipped)
         assert done.exit_code == 1
         assert "the index my was made with a different weights and tokenizer" in done.stderr
+
+
+def test_a_model_that_has_moved_is_asked_for(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_bundle, "model")
+    assert run("index", "docs.jsonl", "my", "--field", "body", "--model", "model").exit_code == 0
+    Path("model").rename("moved")
+    for command in (("search", "my", "당뇨병"), ("index", "docs.jsonl", "my", "--field", "body")):
+        done = run(*command)
+        assert done.exit_code == 1
+        assert "model does not exist here" in done.stderr
+        assert "(the index was made with it; --model says where it is now)" in done.stderr
+        assert run(*command, "--model", "moved").exit_code == 0
+
+
+def test_lost_documents_are_named(run: Run) -> None:
+    assert run("index", "docs.jsonl", "my", "--field", "body").exit_code == 0
+    shutil.rmtree("my/shard")
+    for command in (("search", "my", "당뇨병"), ("index", "docs.jsonl", "my", "--field", "body")):
+        assert "the index my has lost its documents, the folder 'shard'" in run(*command).stderr
 
 
 def test_a_killed_run_goes_on(run: Run, tmp_path: Path) -> None:

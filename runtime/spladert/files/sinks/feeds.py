@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -12,9 +13,11 @@ from ...opensearch.weights import storable, written
 from ...vectors import SparseVector, SparseVectors
 from ..records import BadRecord, Record
 from .jsonl import check_finite
-from .store import Row, Rows, json_of
+from .store import Row, Rows
 
 TEXT, VECTOR = "text", "sparse"
+# What Vespa refuses as "illegal code point": control characters but for tab and line ends, and noncharacters.
+NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufdd0-\ufdef\ufffe\uffff]")
 VESPA_ID = "id:spladert:doc::"  # of a document of type `doc`
 
 
@@ -28,6 +31,9 @@ def vespa_lines(
     assert names is not None
 
     def line(row: Row, vector: SparseVector) -> str:
+        for name, value in row.fields.items():
+            if isinstance(value, str) and (found := NO_TEXT.search(value)) is not None:
+                raise InputError(f"field {name!r} has U+{ord(found[0]):04X}, which Vespa does not take; leave it out")
         weights = vector.values.astype(str).tolist()
         cells = ",".join(f"{_json(names[i])}:{w}" for i, w in zip(vector.indices.tolist(), weights, strict=True))
         # "cells" is spelled out, for a tensor of that token alone would be read as the longer form.
@@ -69,7 +75,10 @@ def _lines(
     rows, lines, refused = Rows(TEXT), [], []
     for record, vector in zip(records, vectors, strict=True):
         try:
-            lines.append(line(rows(record), vector))
+            row = rows(record)
+            if not row.id:
+                raise InputError("the document's id is empty, which the store does not take; give it one")
+            lines.append(line(row, vector))
         except InputError as error:
             refused.append(BadRecord(record.line, str(error), record.text.encode()))
     return "".join(lines).encode(), refused
@@ -83,7 +92,7 @@ def _with_vector(row: Row, vector: str) -> str:
     """
     if VECTOR in row.fields:
         raise InputError(f"the document has a field {VECTOR!r} already, where its vector is to be")
-    return f"{json_of(row.fields)[:-1]},{_json(VECTOR)}:{vector}}}"
+    return f"{row.to_json()[:-1]},{_json(VECTOR)}:{vector}}}"
 
 
 def _json(value: object) -> str:

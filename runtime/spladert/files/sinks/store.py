@@ -236,7 +236,7 @@ class StoreSink:
             if count:
                 kept = self._spool.folder.with_name(f"{self._spool.folder.name}.{name}")
                 shutil.copyfile(self._spool.folder / name, kept)
-                again = ", which can be sent again with --input" if name == REFUSED else ""
+                again = ", which can be given again once it is mended" if name == REFUSED else ""
                 report.append(f"{counted_were(count, noun)} {what}, see {kept}{again}")
         self.report = tuple(report)
         self._spool.remove()
