@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -220,6 +224,34 @@ def test_what_fails_last_leaves_nothing(
     assert status == 1
     assert "refuses" in out
     assert nothing(client, name)
+
+
+@pytest.mark.parametrize("sent", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT]])
+@pytest.mark.parametrize("seen", [CONNECTORS, MODELS, "ingest"])
+def test_a_signal_leaves_nothing(
+    encoder: SparseEncoder,
+    client: Any,
+    address: str,
+    server: str,
+    name: str,
+    tmp_path: Path,
+    seen: str,
+    sent: list[int],
+) -> None:
+    command = [sys.executable, "-c", "from spladert.cli import main; main()", "package", str(encoder.bundle.path)]
+    command += ["--target", "opensearch-connector", "--output", str(tmp_path / "bodies"), "--server", server]
+    process = subprocess.Popen([*command, "--register", f"opensearch://{address}/{name}", "--name", name])
+    while not there(client, name)[seen]:
+        assert process.poll() is None, "it ended before anything was seen"
+    for number in sent:
+        process.send_signal(number)
+        time.sleep(0.1)
+    status = process.wait(timeout=60)
+    if status == 0:  # it came too late to end anything
+        assert client.indices.exists(index=name)
+    else:
+        assert nothing(client, name)
+        assert not client.indices.exists(index=name)
 
 
 def test_a_new_key_goes_to_the_connectors_that_are_there(
