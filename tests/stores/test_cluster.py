@@ -108,7 +108,7 @@ def test_rays_workers_fill_a_store(encoder: SparseEncoder, store: str, tmp_path:
     lines = [json.dumps({"id": f"d{n}", "text": f"당뇨병 치료 {n}"}) for n in range(20)]
     (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
     gone = store.replace("socket=", "socket=/nowhere")
-    ray.init(num_cpus=2, object_store_memory=80 * 2**20, log_to_driver=False, logging_level="error")
+    ray.init("local", num_cpus=2, object_store_memory=80 * 2**20, log_to_driver=False, logging_level="error")
     try:
         job = ClusterJob(Places(str(tmp_path / "in.jsonl"), str(tmp_path / "record"), store))
         report = encode_corpus(job, part_bytes=300, workers=2)

@@ -178,7 +178,8 @@ def _start(ray: Any, gpu: bool, workers: int | None, threads: int) -> int:
     alone = not ray.is_initialized() and not os.environ.get("RAY_ADDRESS")
     if not ray.is_initialized():
         _check_address(os.environ.get("RAY_ADDRESS", ""))
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        # "local": by itself Ray would join what ran here last, and wait for a quarter of an hour if that has gone.
+        ray.init("local" if alone else None, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     resources = ray.cluster_resources()
     room = int(resources.get("GPU", 0)) if gpu else int(resources.get("CPU", 0)) // threads
     count = workers or max(room, 1)
