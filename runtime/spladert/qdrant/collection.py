@@ -30,6 +30,7 @@ class PointsCollection:
         """
         self._points, self._where, self._encoder = points, where, encoder
         self._there = False
+        self._may_have_passages = True
 
     @property
     def facts(self) -> Mapping[str, object]:
@@ -79,13 +80,15 @@ class PointsCollection:
         whole = [row.document_id for row in rows if row.is_first and row.id != row.document_id]
         if whole:
             self._points.delete([point_id(document) for document in whole])
-        if begun:
+        if begun and self._may_have_passages:
             self._points.delete_passages(begun)
+        self._may_have_passages |= any(row.id != row.document_id for row in rows)
 
     def _make(self) -> None:
         if not self._there:
             self._points.make(origin_of(self._encoder.bundle, self._encoder.variant.name))
             self._there = True
+            self._may_have_passages = False  # as long as none is written: asking takes time
 
 
 def _point_id(row: Row) -> str:
