@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from support.readme import Block, blocks, numbers_where_they_agree
 
 pytest.importorskip("ray", reason="needs the ray extra: pip install 'spladert[ray]'")
 pytestmark = pytest.mark.usefixtures("ray_alone")
+RAYS_OWN = re.compile(r"^\[\d{4}-\d\d-\d\d .*\n", re.MULTILINE)  # lines of its log, by date
 BLOCKS = [block for block in blocks((ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")) if block.skip is None]
 
 
@@ -48,5 +50,6 @@ def test_a_block_runs_and_gives_what_the_page_shows(block: Block, tmp_path: Path
     )
     assert done.returncode == 0, done.stdout
     assert block.output is not None
-    shown = done.stdout[done.stdout.index(block.output[:2]) :] if block.language == "sh" else done.stdout
+    printed = RAYS_OWN.sub("", done.stdout)
+    shown = printed[printed.index(block.output[:2]) :] if block.language == "sh" else printed
     assert numbers_where_they_agree(block.output, shown) is not None, done.stdout
