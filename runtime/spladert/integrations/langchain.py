@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..encoder import SparseEncoder
 from ..errors import DependencyError
-from ..qdrant.points import sorted_entries
+from ..qdrant.points import rows_of_entries, sorted_entries
 from . import text_alone, texts_in_list
 
 try:
@@ -28,7 +28,7 @@ class SpladeEmbeddings(SparseEmbeddings):
 
     def embed_documents(self, texts: list[str]) -> list[SparseVector]:
         """A vector a text."""
-        entries = map(sorted_entries, self.encoder.encode_document(texts_in_list(texts)))
+        entries = rows_of_entries(self.encoder.encode_document(texts_in_list(texts)))
         return [SparseVector(indices=indices, values=values) for indices, values in entries]
 
     def embed_query(self, text: str) -> SparseVector:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..encoder import SparseEncoder
-from ..qdrant.points import sorted_entries
+from ..qdrant.points import rows_of_entries
 from ..tokenizer import Side
 from . import texts_in_list
 
@@ -26,7 +26,7 @@ def sparse_functions(encoder: SparseEncoder | None = None) -> tuple[SparseFuncti
 
     def of(side: Side) -> SparseFunction:
         def encode(texts: list[str]) -> tuple[list[list[int]], list[list[float]]]:
-            entries = [sorted_entries(vector) for vector in loaded.encode(texts_in_list(texts), side=side)]
+            entries = rows_of_entries(loaded.encode(texts_in_list(texts), side=side))
             return [indices for indices, _ in entries], [weights for _, weights in entries]
 
         return encode
