@@ -110,6 +110,17 @@ def test_every_row_comes_back_once_to_its_own_job(jobs: list[list[int]], data: s
     in_loop(test)
 
 
+@pytest.mark.parametrize(("padded", "padding"), [(True, 2.0), (False, 0.0)])
+def test_padding_is_counted_where_the_engine_pads(padded: bool, padding: float) -> None:
+    async def test(recorder: Recorder) -> None:
+        metrics = Metrics()
+        job = Batcher(recorder, Limits(tokens=32, batch_cost=4, padded=padded), metrics).submit([row(1, 5), row(2, 3)])
+        await job.result
+        assert f"spladert_padding_tokens_total {padding}" in metrics.exposition().decode().splitlines()
+
+    in_loop(test)
+
+
 def test_the_longest_wait_is_over_first() -> None:
     """A batch is the one with the oldest text, however cheap others would be."""
 

@@ -197,7 +197,8 @@ class Batcher:
             return
         seconds = finished - started
         longest = max(len(job.rows[position]) for job, position in items)
-        self._metrics.batch(len(items), tokens, longest * len(items) - tokens, seconds)
+        padding = longest * len(items) - tokens if self._limits.padded else 0
+        self._metrics.batch(len(items), tokens, padding, seconds)
         rate = tokens / seconds
         before = self._tokens_per_second or rate
         self._tokens_per_second = before + SMOOTHING * (rate - before)
