@@ -10,6 +10,7 @@ from filelock import FileLock
 
 from support.checkpoints import LINES, make_checkpoint
 from support.paths import ROOT
+from support.traces import traced_once
 
 # Models this small are slower on two threads than on one. Before PyTorch is imported, here and in subprocesses.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -32,6 +33,14 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Each trace is made once, for the workers of one run share a folder."""
+    own = tmp_path_factory.getbasetemp()
+    with traced_once((own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own) / "traces"):
+        yield
+
+
+@pytest.fixture(scope="session")
 def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of `tiny_checkpoint`, or the one that SPLADERT_TINY_BUNDLE names (support/make_bundle.py makes it).
 
@@ -40,6 +49,7 @@ def tiny_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     if made := os.environ.get("SPLADERT_TINY_BUNDLE"):
         return Path(made)
     tiny_checkpoint: Path = request.getfixturevalue("tiny_checkpoint")
+    request.getfixturevalue("traces")
     from spladert_export import export
 
     return export(tiny_checkpoint, tmp_path_factory.mktemp("bundle") / "tiny", top_k=64).path

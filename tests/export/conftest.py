@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from spladert_export.material import Material
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _traces(traces: None) -> None:
+    """Every export of these tests."""
+
+
 @pytest.fixture(scope="session")
 def bundle_of(tmp_path_factory: pytest.TempPathFactory, calibration: Path) -> Callable[[str], Path]:
     """The bundle of an architecture, with cpu-fp32 and cpu-int8."""

@@ -50,7 +50,7 @@ def test_a_terminal_that_is_not_utf8_gets_marks_of_ascii(tiny_checkpoint: Path, 
 
 def test_a_summary_of_what_was_made(tiny_checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = call("export", tiny_checkpoint, out, "--top-k", 32)
+    done = call("export", tiny_checkpoint, out, "--top-k", 64)
     assert done.exit_code == 0, done.output
     for expected in (
         str(out)[:40],
@@ -60,7 +60,7 @@ def test_a_summary_of_what_was_made(tiny_checkpoint: Path, tmp_path: Path) -> No
     ):
         assert expected in done.stdout.replace("\n", "")
     assert "check cpu-fp32 against PyTorch" in done.stderr
-    assert open_bundle(out).manifest.top_k == 32
+    assert open_bundle(out).manifest.top_k == 64
 
 
 def test_a_refused_variant_is_left_out_with_an_exit_status_of_its_own(

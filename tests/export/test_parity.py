@@ -24,9 +24,11 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 @pytest.mark.parametrize("max_length", [64, 128])  # 128 tokens are more than ModernBERT's window reaches
 def test_matches_the_cards_encode_alone_and_in_a_batch(checkpoint: Path, max_length: int, tmp_path: Path) -> None:
+    if max_length > 64 and checkpoint.name != "modernbert":
+        pytest.skip("only ModernBERT has a window")
     from spladert_export import export
 
-    encoder = SparseEncoder.load(export(checkpoint, tmp_path / "bundle", max_length=max_length, top_k=10_000))
+    encoder = SparseEncoder.load(export(checkpoint, tmp_path / "bundle", max_length=max_length))
     size, card = encoder.manifest.vocabulary_size, Card(checkpoint)
     together = encoder.encode(TEXTS, batch_size=len(TEXTS))
     for text, batched in zip(TEXTS, together, strict=True):
@@ -90,13 +92,13 @@ def test_excluded_special_tokens_have_no_weight_and_the_rest_is_unchanged(
 
 
 def test_real_tokenizer_and_width(shared: Path, tmp_path: Path) -> None:
-    """The default model's real config and tokenizer, cut to three layers, random weights: parity on real queries."""
+    """The default model's real config and tokenizer, cut to two layers, random weights: parity on real queries."""
     from benchmarks.make_checkpoint import make_checkpoint as make_real
     from spladert_export import export
     from spladert_export.checkpoint import load_checkpoint
     from spladert_export.quality.verification import verify
 
-    source = make_real(shared, tmp_path / "real", layers=3)
+    source = make_real(shared, tmp_path / "real", layers=2)
     encoder = SparseEncoder.load(export(source, tmp_path / "bundle"))
     queries = (shared / "data/queries_short.txt").read_text(encoding="utf-8").splitlines()[::56]
     fidelity = verify(encoder, load_checkpoint(str(source), None, 64), queries)

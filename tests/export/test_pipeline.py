@@ -237,19 +237,19 @@ def test_an_existing_folder_is_kept_unless_it_may_be_replaced(checkpoint: Path, 
         export(checkpoint, out, overwrite=True)
     assert (out / "precious.txt").read_text() == "mine"
     (out / "precious.txt").unlink()
-    export(checkpoint, out, top_k=5)  # an empty folder may be filled
-    assert len(SparseEncoder.load(out).encode(LINES[0])) == 5
-    export(checkpoint, out, top_k=7, overwrite=True)
-    assert len(SparseEncoder.load(out).encode(LINES[0])) == 7
+    export(checkpoint, out, top_k=64)  # an empty folder may be filled
+    assert open_bundle(out).manifest.top_k == 64
+    export(checkpoint, out, overwrite=True)
+    assert open_bundle(out).manifest.top_k == 256
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "out"]
 
 
 def test_a_link_at_the_output_stays_and_its_folder_is_filled(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "folder")
-    export(checkpoint, tmp_path / "link", top_k=5)
-    export(checkpoint, tmp_path / "link", top_k=7, overwrite=True)
+    export(checkpoint, tmp_path / "link", top_k=64)
+    export(checkpoint, tmp_path / "link", overwrite=True)
     assert (tmp_path / "link").is_symlink()
-    assert len(SparseEncoder.load(tmp_path / "folder").encode(LINES[0])) == 7
+    assert SparseEncoder.load(tmp_path / "folder").manifest.top_k == 256
 
 
 def test_a_file_where_the_outputs_folder_would_be(checkpoint: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from spladert_export.graph.trace import trace  # noqa: E402
 from spladert_export.graph.writer import write_graph  # noqa: E402
 
 BATCH, SEQUENCE = 5, 7
+TILE = 48  # nine of them
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def many_sum_tiles(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFacto
 
 def write_tiles(checkpoint: Path, head: Head, folder: Path) -> Path:
     model = load_checkpoint(str(checkpoint)).model
-    graph = trace(model, head=head, max_length=64, top_k=20, tile=16)
+    graph = trace(model, head=head, max_length=64, top_k=20, tile=TILE)
     optimize(graph)
     return write_graph(graph, folder / "graph.onnx")[0]
 
@@ -101,7 +102,7 @@ def test_tied_decoder_and_embedding_share_their_bytes(many_tiles: Path) -> None:
     gemms = [node.input[1] for node in model.graph.node if node.op_type == "Gemm"]
     tiles = [places[name] for name in gemms if name in places]
     assert len(tiles) >= len(gemms) - 1 > 5  # the last one may be small enough to lie in the graph
-    assert [offset for offset, _, _ in tiles] == [start + 16 * i * width * 4 for i in range(len(tiles))]
+    assert [offset for offset, _, _ in tiles] == [start + TILE * i * width * 4 for i in range(len(tiles))]
     assert length == rows * width * 4 > sum(size for _, size, _ in tiles[:-1])
 
 
