@@ -7,6 +7,7 @@ The first trace of a model and a head is real; it is stored, and the same again 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def traced_once(folder: Path) -> Iterator[None]:
     def stored_trace(model: Any, **settings: Any) -> ir.Model:
         file = folder / f"{_digest(model, settings)}.onnx"
         if not file.is_file():
-            partial = file.with_suffix(f".{id(model)}.part")
+            partial = file.with_suffix(f".{os.getpid()}.part")
             ir.save(trace(model, **settings), partial)
             partial.replace(file)
         return ir.load(file)
