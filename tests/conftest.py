@@ -33,10 +33,9 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each trace is made once, for the workers of one run share a folder."""
-    own = tmp_path_factory.getbasetemp()
-    with traced_once((own.parent if os.environ.get("PYTEST_XDIST_WORKER") else own) / "traces"):
+def traces() -> Iterator[None]:
+    """Exports that ask for it make each trace once."""
+    with traced_once():
         yield
 
 

@@ -1,46 +1,41 @@
-"""A checkpoint's trace, made once for all processes of a run of the tests: it takes 85% of a small export.
+"""A checkpoint's trace, made once by a process of the tests: most of the time of a small export is its trace's.
 
-The first trace of a model and a head is real; it is stored, and the same again is read. Tests of tracing itself call
+The first trace of a model and a head is real, and the same again is a copy of it. Tests of tracing itself call
 `spladert_export.graph.trace.trace`, and those that export in a process of their own trace there.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 
 @contextmanager
-def traced_once(folder: Path) -> Iterator[None]:
-    """Exports of this process look for their trace in `folder` first."""
+def traced_once() -> Iterator[None]:
+    """Exports of this process take a trace that they have made before."""
     import onnx_ir as ir
 
     from spladert_export import pipeline
 
-    trace = pipeline.trace
+    trace, made = pipeline.trace, dict[str, ir.Model]()
 
-    def stored_trace(model: Any, **settings: Any) -> ir.Model:
-        file = folder / f"{_digest(model, settings)}.onnx"
-        if not file.is_file():
-            partial = file.with_suffix(f".{os.getpid()}.part")
-            ir.save(trace(model, **settings), partial)
-            partial.replace(file)
-        return ir.load(file)
+    def trace_or_copy(model: Any, **settings: Any) -> ir.Model:
+        key = _digest(model, settings)
+        if key not in made:
+            made[key] = trace(model, **settings)
+        return made[key].clone()  # with the same tensors, so that what is tied stays so
 
-    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "trace", stored_trace)
+        patch.setattr(pipeline, "trace", trace_or_copy)
         yield
 
 
 def _digest(model: Any, settings: dict[str, Any]) -> str:
-    """All that a trace depends on: code, settings and weights."""
+    """Of all that tells one trace from another: the model's type, config and weights, and the settings."""
     import torch
 
     config = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
