@@ -20,6 +20,7 @@ from spladert import SparseEncoder
 from spladert.cli import main
 from spladert.serve import ServerOptions
 from support.server import running
+from support.slow_proxy import proxy_to
 
 CONNECTORS, MODELS, GROUPS = ("/_plugins/_ml/connectors", "/_plugins/_ml/models", "/_plugins/_ml/model_groups")
 
@@ -86,6 +87,16 @@ def test_the_same_command_again_changes_nothing(
     assert status == 0, out
     assert out.count("kept ") == 6
     assert f"created index {name}-2" in out
+
+
+def test_a_model_that_the_cluster_notes_something_of_is_deployed_a_little_later(
+    address: str, name: str, server: str, encoder: SparseEncoder, tmp_path: Path
+) -> None:
+    """A node writes down by itself, every few seconds, where a model runs; a `_deploy` at that moment gets a 409."""
+    with proxy_to(address) as proxy:
+        proxy.path, proxy.refusals = b"/_deploy", [409, 503]
+        status, out = register(encoder, tmp_path / "a", server, f"127.0.0.1:{proxy.port}/{name}", name)
+        assert (status, proxy.refusals) == (0, []), out
 
 
 def test_another_model_where_the_cluster_looks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 10_000_000  # OpenSearch's own
 DEPLOY_SECONDS = 600.0
+BUSY = (429, 503)  # what a cluster answers that has too much to do, or whose own indexes are not up yet
 BUSY_SECONDS = 60.0
 _MODELS = "/_plugins/_ml/models"
 _WHOLE = ["REGISTERED", "DEPLOYING", "DEPLOYED", "PARTIALLY_DEPLOYED", "UNDEPLOYED", "DEPLOY_FAILED"]
@@ -76,7 +77,7 @@ def deploy_model(
         StoreError: it could not be loaded, or not within `patience` seconds.
         opensearchpy.OpenSearchException: the cluster refuses, or does not answer.
     """
-    task = post(client, f"{_MODELS}/{model_id}/_deploy")["task_id"]
+    task = start_deploying(client, model_id)["task_id"]
     end = time.monotonic() + patience
     while True:
         state = client.transport.perform_request("GET", f"/_plugins/_ml/tasks/{task}")
@@ -87,6 +88,17 @@ def deploy_model(
         if time.monotonic() > end:
             raise StoreError(f"the cluster has not loaded the model {model_id} in {patience:.0f} s")
         sleep(0.2)
+
+
+def start_deploying(client: OpenSearch, model_id: str) -> Any:
+    """Have a model loaded into the cluster's memory; the answer names the task.
+
+    A cluster that notes something else of the model at that moment answers 409, and is asked again.
+
+    Raises:
+        opensearchpy.OpenSearchException: the cluster refuses, or does not answer.
+    """
+    return post(client, f"{_MODELS}/{model_id}/_deploy", busy=(*BUSY, 409))
 
 
 def ask_model(client: OpenSearch, model_id: str, texts: Sequence[str]) -> list[dict[str, float]]:
@@ -121,10 +133,11 @@ def post(
     params: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     *,
+    busy: Collection[int] = BUSY,
     patience: float = BUSY_SECONDS,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Any:
-    """Ask the ML plugin; again for a while where the cluster is busy or its own indexes are not up yet.
+    """Ask the ML plugin; again for a while where its answer has one of the `busy` statuses.
 
     Raises:
         opensearchpy.OpenSearchException: the cluster refuses, or does not answer.
@@ -136,6 +149,6 @@ def post(
         try:
             return client.transport.perform_request("POST", path, body=body, params=params, headers=headers)
         except TransportError as error:
-            if error.status_code not in (429, 503) or time.monotonic() > end:
+            if error.status_code not in busy or time.monotonic() > end:
                 raise
         sleep(0.5)

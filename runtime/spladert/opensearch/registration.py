@@ -22,7 +22,7 @@ from .connector import SIDES, Remote, connector_body, ingest_pipeline, model_bod
 from .encoding_server import check_server
 from .entries import query_tokens
 from .keys import keys_of
-from .ml import ask_model, post
+from .ml import ask_model, post, start_deploying
 from .target import Target, open_field
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ def _deploy(client: OpenSearch, model: str) -> None:
     path = f"{_MODELS}/{model}"
     if client.transport.perform_request("GET", path)["model_state"] == READY:
         return
-    post(client, f"{path}/_deploy")
+    start_deploying(client, model)
     while (state := client.transport.perform_request("GET", path)["model_state"]) != READY:
         if state == "DEPLOY_FAILED" or time.monotonic() > end:
             raise StoreError(f"model {model} is {state} and not {READY}; look at the cluster's log")
