@@ -133,7 +133,7 @@ class SparseEncoder:
             BundleError, DeviceError, DependencyError: as `load`.
         """
         request, options = request or PlacementRequest(), options or RuntimeOptions()
-        placements = candidates(bundle.manifest, request, this_machine(request))
+        placements = candidates(bundle.manifest, request, this_machine(request), isa=options.isa)
         return cls(bundle, *start_first(bundle, placements, options), options, request)
 
     @property
@@ -283,9 +283,10 @@ class SparseEncoder:
         bundle that has a table for them are looked up instead.
 
         Raises:
-            InputError: `batch_size` or an id is out of range, a row is too long, or the encoder is closed.
+            InputError: `batch_size` or an id is out of range, a row is too long or none of integers, or the encoder is
+                closed.
         """
-        if not isinstance(batch_size, Integral) or batch_size < 1:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
             raise InputError(f"batch_size is {batch_size!r}; give an integer of at least 1")
         if self._closed:
             raise InputError("this encoder is closed; load it again")
@@ -300,7 +301,13 @@ class SparseEncoder:
 
     def _check_rows(self, input_ids: Sequence[Sequence[int]]) -> None:
         size, longest = self.manifest.vocabulary_size, self.manifest.max_length
+        if isinstance(input_ids, str) or not isinstance(input_ids, Sequence | np.ndarray):
+            raise InputError(f"input_ids is {type(input_ids).__name__}; give a sequence of rows of token ids")
         for position, row in enumerate(input_ids):
+            if not isinstance(row, Sequence | np.ndarray) or not all(
+                issubclass(k, Integral) for k in set(map(type, row))
+            ):
+                raise InputError(f"row {position} is no sequence of token ids, which are integers")
             if len(row) > longest:
                 raise InputError(f"row {position} has {len(row)} tokens; this bundle takes at most {longest}")
             if len(row) and not (min(row) >= 0 and max(row) < size):
@@ -318,12 +325,15 @@ class SparseEncoder:
         Raises:
             InputError: `top_k` or `prune` is out of range.
         """
-        if top_k is not None and not (isinstance(top_k, Integral) and 1 <= top_k <= self.manifest.top_k):
+        counts = isinstance(top_k, Integral) and not isinstance(top_k, bool)
+        if top_k is not None and not (counts and 1 <= top_k <= self.manifest.top_k):
             raise InputError(
                 f"top_k is {top_k!r}; this bundle gives 1 to {self.manifest.top_k} "
                 "(spladert export --top-k makes one with more)"
             )
         pruning = Pruning.parse(prune) if isinstance(prune, str) else prune
+        if not isinstance(pruning, Pruning | None):
+            raise InputError(f'prune is {prune!r}; give a Pruning, or a str such as "max_ratio:0.1"')
         vectors = SparseVectors.from_batches(
             _entire(results, tokenized),
             len(tokenized),

@@ -81,7 +81,9 @@ def check_texts(texts: Iterable[object]) -> list[str]:
     Raises:
         InputError: `texts` is no iterable of texts, or an item is not a str; the message gives its position.
     """
-    no_texts = isinstance(texts, bytes | bytearray | memoryview | Mapping | str)
+    if isinstance(texts, str):
+        raise InputError("texts is a single str, each character of which would be a text; write [text]")
+    no_texts = isinstance(texts, bytes | bytearray | memoryview | Mapping)
     no_texts = no_texts or (isinstance(texts, np.ndarray) and texts.ndim == 0)  # says it is iterable, and is not
     if no_texts or not isinstance(texts, Iterable):
         raise InputError(f"texts is {type(texts).__name__}; give a str or a sequence of str")

@@ -236,7 +236,7 @@ def test_it_pickles_as_its_bundle_and_options(tiny_bundle: Path, monkeypatch: py
 
 def test_it_works_in_other_processes(encoder: SparseEncoder) -> None:
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for got, text in zip(pool.map(encoder.encode, LINES[:4]), LINES, strict=False):
+        for got, text in zip(pool.map(encoder.encode, LINES[:4]), LINES[:4], strict=True):
             same(got, encoder.encode(text))
 
 
@@ -360,3 +360,22 @@ class TestDevice:
         assert SparseEncoder.load(tiny_bundle, precision="fp32").variant.name == "cpu-fp32"
         with pytest.raises(InputError, match="variant is 'fp32' and precision 'fp32', two names of one thing"):
             SparseEncoder.load(tiny_bundle, variant="fp32", precision="fp32")
+
+
+@pytest.mark.parametrize("rows", ["abc", None, [1, 2], [["a"]], [[1.5]], [[1, 2.5, 3]], iter([[1, 2]])])
+def test_what_is_no_rows_of_token_ids(encoder: SparseEncoder, rows: Any) -> None:
+    with pytest.raises(InputError, match=r"input_ids is |row 0 is no sequence of token ids"):
+        list(encoder.run(rows))
+
+
+@pytest.mark.parametrize(
+    "options", [{"prune": 3}, {"prune": ["max_ratio:0.1"]}, {"top_k": True}, {"batch_size": True}, {"prune": b"x"}]
+)
+def test_options_of_another_type(encoder: SparseEncoder, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(options))):
+        encoder.encode("당뇨병", **options)
+
+
+def test_a_single_text_is_no_batch(encoder: SparseEncoder) -> None:
+    with pytest.raises(InputError, match=r"texts is a single str.*write \[text\]"):
+        encoder.tokenize_batch("당뇨병")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..checkpoint import Checkpoint
 
-TOKENS_PER_RUN = 2048  # the logits of one run then take 400 MB with 50,000 vocabulary rows
+TOKENS_PER_BATCH = 2048  # the logits of one batch then take 400 MB with 50,000 vocabulary rows
 
 
 def encode_reference(checkpoint: Checkpoint, texts: Sequence[str], max_length: int, *, prompt: str = "") -> Tensor:
@@ -25,7 +25,7 @@ def encode_reference(checkpoint: Checkpoint, texts: Sequence[str], max_length: i
         by_length[len(ids)].append(position)
     weights = torch.zeros(len(texts), checkpoint.vocabulary_size)
     for length, group in sorted(by_length.items()):
-        step = max(TOKENS_PER_RUN // max(length, 1), 1)
+        step = max(TOKENS_PER_BATCH // max(length, 1), 1)
         for start in range(0, len(group) if length else 0, step):
             part = group[start : start + step]
             input_ids = torch.tensor([inputs["input_ids"][position] for position in part])

@@ -86,7 +86,9 @@ def measure(
         SpladertError: a process ended before its task.
     """
     manifest = bundle.manifest
-    candidates(manifest, request, this_machine(request))  # what cannot run is an error before anything is measured
+    candidates(
+        manifest, request, this_machine(request), isa=options.isa
+    )  # what cannot run is an error before anything is measured
     workload = make_workload(bundle, settings.lengths, texts)
     tasks = Tasks(bundle, request, options)
 

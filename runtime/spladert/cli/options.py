@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -149,10 +150,18 @@ def json_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--json",
         "json_path",
-        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+        type=click.Path(path_type=Path, dir_okay=False, writable=True, allow_dash=True),
+        callback=_in_a_folder,
         metavar="FILE",
         help="Write the facts here as JSON too; - prints JSON instead of the tables.",
     )(command)
+
+
+def _in_a_folder(context: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """A file that can be written, said before the work and not after it."""
+    if path is not None and str(path) != "-" and not os.access(path.parent, os.W_OK):
+        raise click.BadParameter(f"there is no folder {path.parent} that can be written to")
+    return path
 
 
 def write_json(content: object, json_path: Path | None) -> bool:

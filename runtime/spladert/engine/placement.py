@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from ..bundle import Manifest, Variant
@@ -117,16 +117,29 @@ def make_request(device: str, variant: str | None, providers: Iterable[str] | No
     return PlacementRequest(device, variant, tuple(providers))
 
 
-def candidates(manifest: Manifest, request: PlacementRequest, machine: Machine) -> list[Placement]:
+def candidates(
+    manifest: Manifest, request: PlacementRequest, machine: Machine, *, isa: str | None = None
+) -> list[Placement]:
     """Placements that the request allows here, best first; the first that starts is the one to take.
 
-    More than one are there only where nothing was named: a device, a provider or a variant that was asked for runs or
-    is an error.
+    More than one are there only where nothing was named: a device, a provider, a variant or an instruction set that was
+    asked for runs or is an error.
+
+    Args:
+        manifest: of the bundle.
+        request: what the caller asks for.
+        machine: where it is to run.
+        isa: the caller's `RuntimeOptions.isa`, which is of the CPU.
 
     Raises:
         DeviceError: what was named is not in this onnxruntime.
         BundleError: the bundle has no fitting variant.
+        InputError: the device and the instruction set contradict.
     """
+    if isa is not None and request.providers is None:
+        if request.device not in ("auto", "cpu"):
+            raise InputError(f"isa is {isa!r}, of a CPU, and device is {request.device!r}; leave one of them out")
+        request = replace(request, device="cpu")
     if request.providers is not None:
         missing = [name for name in request.providers if name not in machine.providers]
         if missing:
@@ -185,6 +198,8 @@ def _find(manifest: Manifest, device: str, asked: str | None) -> Variant | None:
 
 def _no_variant(manifest: Manifest, device: str, asked: str | None) -> str:
     have = ", ".join(variant.name for variant in manifest.variants) or "none"
+    if any(asked in (variant.name, variant.precision) and variant.target == device for variant in manifest.variants):
+        return f"this spladert does not know how to run {asked!r}, which the bundle has for {device}; upgrade it"
     what = "variant" if asked is None else f"variant {asked!r}"
     return f"the bundle has no {what} for {device}, it has {have}; export it again with one"
 

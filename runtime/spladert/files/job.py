@@ -159,15 +159,18 @@ class Summary:
 
 
 class Digest:
-    """A running digest of records, of all that their vectors and ids depend on."""
+    """A running digest of records, of all that the output depends on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_fields: bool) -> None:
+        """With `with_fields`, what a record has beside its id and text is in the output too."""
+        self._with_fields = with_fields
         self._hash = hashlib.blake2b(digest_size=20)
 
     def add(self, records: Iterable[Record | BadRecord]) -> None:
         for record in records:
             if isinstance(record, Record):
-                self._hash.update(json.dumps([record.id, record.text]).encode())
+                fields = [dict(record.fields)] if self._with_fields and record.fields else []
+                self._hash.update(json.dumps([record.id, record.text, *fields], default=repr, skipkeys=True).encode())
             else:
                 self._hash.update(record.to_json())
 

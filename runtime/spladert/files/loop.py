@@ -51,7 +51,7 @@ def encode_records(
     """
     done = sink.resume(job)
     resumed, damage = done.records, None
-    digest = Digest()
+    digest = Digest(with_fields=sink.keeps_fields)
     _skip_done(records, done, digest, sink, options)
     chunks = ChunkReader(
         records,
@@ -67,7 +67,7 @@ def encode_records(
         for chunk, vectors, tokens, cut, unread in encoded:
             sink.write(chunk.good, vectors)
             if chunk.bad and not options.skip_errors:
-                raise _bad_record_error(chunk.bad[0], done.records + len(chunk.good), sink)
+                raise _bad_record_error(chunk.bad[0], done.records, len(chunk.good), sink)
             if chunk.bad:
                 sink.reject(chunk.bad)
                 damage = chunk.bad[-1] if chunk.bad[-1].last else None
@@ -127,16 +127,16 @@ def _encode(
         yield chunk, vectors, sum(map(len, tokenized.input_ids)), characters, characters - sum(read)
 
 
-def _bad_record_error(record: BadRecord, before: int, sink: Sink) -> InputError:
+def _bad_record_error(record: BadRecord, committed: int, behind: int, sink: Sink) -> InputError:
     where = f"line {record.line}: {record.error}"
     if not record.last:
         return InputError(f"{where} (--skip-errors goes on after such lines)")
-    kept = f"; before it, {counted_were(before, 'record')} "
+    before = f"before it, {counted_were(committed + behind, 'record')}"
     if sink.checkpoint is None:
-        return InputError(f"{where}{kept}written")
+        return InputError(f"{where}; {before} written")
     return InputError(
-        f"{where}{kept}kept ({sink.checkpoint}): the same command goes on from there once the input is whole, "
-        "or finishes with them alone given --skip-errors"
+        f"{where}; {before} read, of which {committed:,} are kept ({sink.checkpoint}): the same command goes on from "
+        "there once the input is whole, or finishes with what it could read given --skip-errors"
     )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,7 @@ from spladert.cli import main
 
 NO_EXPORT = """
 import sys
+from pathlib import Path
 class Block:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("torch", "transformers", "onnx", "onnxscript", "spladert_export"):
@@ -59,3 +61,13 @@ def test_version_and_unknown_command() -> None:
     result = CliRunner().invoke(main, ["frobnicate"])
     assert result.exit_code == 2
     assert "No such command" in result.stderr
+
+
+def test_facts_that_cannot_be_written_are_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("당뇨병\n", encoding="utf-8")
+    facts, output = tmp_path / "nowhere" / "facts.json", tmp_path / "out.jsonl"
+    asked = ["encode", "--input", str(tmp_path / "in.txt"), "--output", str(output), "--json", str(facts)]
+    result = CliRunner().invoke(main, asked)
+    assert result.exit_code == 2
+    assert f"there is no folder {facts.parent} that can be written to" in result.stderr.replace("\n", " ")
+    assert not output.exists()

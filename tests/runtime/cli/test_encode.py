@@ -101,7 +101,10 @@ def test_a_cut_gz_keeps_what_is_before_the_cut(run: Run, tmp_path: Path) -> None
     out = tmp_path / "out.jsonl"
     result = run("--input", cut, "--output", out)
     assert result.exit_code == 1
-    assert f"error: {where}; before it, 1,200 records were kept ({out}.partial): the same command" in result.stderr
+    assert (
+        f"error: {where}; before it, 1,200 records were read, of which 1,024 are kept ({out}.partial): the same command"
+        in result.stderr
+    )
     assert not out.exists()
     result = run("--input", cut, "--output", out, "--skip-errors")
     assert result.exit_code == 0
@@ -109,6 +112,20 @@ def test_a_cut_gz_keeps_what_is_before_the_cut(run: Run, tmp_path: Path) -> None
     assert f"the input is not whole, {where}" in result.stderr
     assert [line["id"] for line in json_lines(out.read_text())] == list(range(1, 1201))
     assert where.partition(": ")[2] in (tmp_path / "out.jsonl.errors.jsonl").read_text()
+
+
+def test_other_fields_than_those_that_a_feed_holds_already(run: Run, tmp_path: Path) -> None:
+    def written(year: int) -> bytes:
+        lines = (json.dumps({"_id": f"d{i}", "text": "당뇨병", "year": year if i == 1 else i}) for i in range(1500))
+        return gzip.compress("".join(f"{line}\n" for line in lines).encode())
+
+    source, out = tmp_path / "in.jsonl.gz", tmp_path / "out.bulk.ndjson"
+    source.write_bytes(written(1)[:-2000])
+    assert run("--input", source, "--output", out).exit_code == 1
+    source.write_bytes(written(777))
+    result = run("--input", source, "--output", out)
+    assert "the first 1024 records are not those that" in result.stderr
+    assert run("--input", source, "--output", tmp_path / "ids.jsonl").exit_code == 0
 
 
 def test_a_run_over_a_cut_gz_goes_on_with_the_whole_one(run: Run, tmp_path: Path) -> None:

@@ -111,6 +111,21 @@ def test_a_device_and_providers_that_contradict(device: Any, providers: list[str
         SparseEncoder.load(device=device, providers=providers)
 
 
+def test_an_instruction_set_is_of_the_cpu() -> None:
+    assert [found.device for found in candidates(make_manifest(*ALL), PlacementRequest(), WITH_GPU, isa="avx2")] == [
+        "cpu"
+    ]
+    with pytest.raises(InputError, match="isa is 'avx2', of a CPU, and device is 'cuda'; leave one of them out"):
+        candidates(make_manifest(*ALL), PlacementRequest("cuda"), WITH_GPU, isa="avx2")
+
+
+def test_a_variant_of_a_newer_spladert() -> None:
+    with pytest.raises(
+        BundleError, match="this spladert does not know how to run 'cpu-int2', which the bundle has for"
+    ):
+        place(ON_CPU, "cpu-int8", "cpu-int2", variant="cpu-int2")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -20,10 +20,12 @@ class Sink(Protocol):
         checkpoint: the folder that tells the next run where to go on; None if nothing does.
         report: what there is to say when the job has ended, a sentence each.
         refused: documents that could be encoded, but that the output does not take; counted when the job has ended.
+        keeps_fields: whether what a record has beside its id and text is written too.
     """
 
     report: tuple[str, ...]
     refused: int
+    keeps_fields: bool
 
     @property
     def checkpoint(self) -> Path | None: ...

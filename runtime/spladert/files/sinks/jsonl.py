@@ -82,6 +82,7 @@ class JsonlSink(SpooledSink):
     ) -> None:
         super().__init__(place, vocabulary)
         self._compression, self._lines, self._lines_per_record = compression, lines, lines_per_record
+        self.keeps_fields = lines is not jsonl_lines  # a feed's lines are whole documents
 
     def write(self, records: Sequence[Record], vectors: SparseVectors) -> None:
         content, refused = self._lines(records, vectors, self.vocabulary.names)
@@ -116,6 +117,7 @@ class JsonlStream:
     checkpoint = None
     report: tuple[str, ...] = ()
     refused = 0
+    keeps_fields = False  # nothing is resumed
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class SpooledSink(ABC):
     spool_files: ClassVar[tuple[str, ...]]
     report: tuple[str, ...] = ()
     refused = 0
+    keeps_fields = False
 
     def __init__(self, place: Place, vocabulary: Vocabulary, *, rows_per_group: int = ROWS_PER_GROUP) -> None:
         """

@@ -161,6 +161,8 @@ class StoreSink:
         refused: documents that the store does not take; counted when the job has ended.
     """
 
+    keeps_fields = True
+
     def __init__(self, collection: Collection, where: str, spool: Spool) -> None:
         self._collection, self._where, self._spool = collection, where, spool
         self._facts: dict[str, Any] = {}
