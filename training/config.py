@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class Teacher:
 class Regression:
     """Lexical regression. The mixture: sentences, passages, queries, phrases of sentences, random tokens."""
 
-    steps: int = 400
+    steps: int = 1_600
     texts: int = 64
     mixture: tuple[float, ...] = (0.3, 0.25, 0.1, 0.15, 0.2)
     limit: int = 512
@@ -83,14 +84,14 @@ class Contrastive:
     limit: int = 512
     anchor: float = 1.5
     rehearsal: int = 16
-    flops: float = 0.02
+    flops: float = 0.01
     stray: float = 0.2
     weight_decay: float = 0.01
     warmup: int = 20
     phases: tuple[Phase, ...] = (
-        Phase(0.07, 1.0, 100, (0.6, 0.1, 0.1, 0.2, 0.0, 0.0), 2e-4),
+        Phase(0.07, 1.0, 80, (0.6, 0.1, 0.1, 0.2, 0.0, 0.0), 2e-4),
         Phase(0.05, 1.5, 150, (0.15, 0.1, 0.15, 0.2, 0.3, 0.1), 2e-4),
-        Phase(0.03, 2.0, 300, (0.05, 0.05, 0.1, 0.1, 0.55, 0.15), 2e-4),
+        Phase(0.03, 2.0, 350, (0.05, 0.05, 0.1, 0.1, 0.55, 0.15), 2e-4),
     )
 
 
@@ -109,29 +110,33 @@ class Meaning:
 
 
 @dataclass(frozen=True)
-class Words:
-    """The stage that teaches terms the words that belong to them."""
+class Terms:
+    """Single terms with the words that belong to them: how many are learned in a step, and what they should give."""
 
-    steps: int = 1_000
-    terms: int = 96
-    phrases: int = 16
-    texts: int = 12
-    limit: int = 512
+    beside_regression: int = 128
+    beside_phases: int = 64
+    phase_weight: float = 1.5
+    stray: float = 0.3
+    phase_stray: float = 0.1
     most: int = 44
     share: float = 0.5
     tail: float = 0.4
-    phrase_share: float = 0.3
-    phrase_most: int = 6
-    phrase_weight: float = 0.5
-    text_weight: float = 2.0
-    stray: float = 0.3
     seen: int = 3
     particles: int = 2
     width: int = 256
     window: int = 10
-    learning_rate: float = 1e-3
-    warmup: int = 50
-    weight_decay: float = 0.01
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """Rankings by the teachers, in all phases but the first; shares are of the dense teacher, by source of the pair."""
+
+    pairs: int = 24
+    candidates: int = 24
+    temperature: float = 0.7
+    dense_share: float = 0.6
+    dense_shares: Mapping[str, float] = field(default_factory=lambda: {"hrc": 0.4})
+    anchor: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,8 @@ class Config:
     regression: Regression = field(default_factory=Regression)
     contrastive: Contrastive = field(default_factory=Contrastive)
     meaning: Meaning = field(default_factory=Meaning)
-    words: Words = field(default_factory=Words)
+    terms: Terms = field(default_factory=Terms)
+    distillation: Distillation = field(default_factory=Distillation)
     lexical_share: float = 0.3  # of the weights before the contrastive phases, in the final ones
 
 

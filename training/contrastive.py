@@ -17,10 +17,10 @@ from torch.nn import functional as F
 from transformers import ModernBertForMaskedLM
 
 from training.config import Contrastive, Phase
-from training.model import SparseLogits, pad, sparse_logits
+from training.model import sparse_logits_of
 from training.regress import distance, phrase, random_tokens
 from training.teacher import LexicalTeacher
-from training.tokenizer import CLS, SEP
+from training.tokenizer import SEP
 
 KINDS = ("phrase", "crop", "lead", "question", "pair", "triplet")
 QUERY_TOKENS = 32
@@ -125,11 +125,6 @@ def flops(weights: Tensor) -> Tensor:
     return (weights.mean(0) ** 2).sum()
 
 
-def _vectors(model: ModernBertForMaskedLM, rows: list[list[int]], targets: Tensor, limit: int) -> SparseLogits:
-    ids, mask = pad([[CLS, *row, SEP] for row in rows])
-    return sparse_logits(model, ids, mask, targets > 0, limit)
-
-
 def contrastive_step(
     model: ModernBertForMaskedLM,
     material: Material,
@@ -152,15 +147,15 @@ def contrastive_step(
         same = (keys[None, :] == keys[: len(queries), None]) & ~torch.eye(len(queries), len(passages), dtype=torch.bool)
         query_targets = torch.from_numpy(teacher.targets(queries))
         passage_targets = torch.from_numpy(teacher.targets(passages))
-        query_logits = _vectors(model, queries, query_targets, settings.limit)
-        passage_logits = _vectors(model, passages, passage_targets, settings.limit)
+        query_logits = sparse_logits_of(model, queries, query_targets, settings.limit)
+        passage_logits = sparse_logits_of(model, passages, passage_targets, settings.limit)
         query_weights, passage_weights = query_logits.weights(), passage_logits.weights()
         matching, right = _info_nce(query_weights, passage_weights, same, phase.temperature)
         anchor = distance(query_logits, query_targets, settings.stray)
         anchor = anchor + distance(passage_logits, passage_targets, settings.stray)
         rehearsed = [random_tokens(chance, len(teacher.idf), QUERY_TOKENS // 2) for _ in range(settings.rehearsal)]
         rehearsed_targets = torch.from_numpy(teacher.targets(rehearsed))
-        rehearsed_logits = _vectors(model, rehearsed, rehearsed_targets, settings.limit)
+        rehearsed_logits = sparse_logits_of(model, rehearsed, rehearsed_targets, settings.limit)
         anchor = anchor + distance(rehearsed_logits, rehearsed_targets, settings.stray)
         size = flops(query_weights) + flops(passage_weights)
         loss = phase.weight * matching + settings.anchor * anchor + settings.flops * size

@@ -15,10 +15,21 @@ import subprocess
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-CHUNK = 1_024  # texts of a file of the cache
+CHUNK = 256  # texts of a file of the cache
+
+
+class Dense(Protocol):
+    """Unit vectors of texts, float32 [texts, dimensions]."""
+
+    def queries(self, texts: Sequence[str]) -> np.ndarray:
+        """Of texts read as questions."""
+
+    def passages(self, texts: Sequence[str]) -> np.ndarray:
+        """Of texts read as passages."""
 
 
 class DenseTeacher:
@@ -47,6 +58,10 @@ class DenseTeacher:
     def queries(self, texts: Sequence[str]) -> np.ndarray:
         """float32 [texts, 384], of texts read as questions."""
         return self._vectors(texts, is_query=True)
+
+    def passages(self, texts: Sequence[str]) -> np.ndarray:
+        """float32 [texts, 384], of texts read as passages."""
+        return self._vectors(texts, is_query=False)
 
     def _vectors(self, texts: Sequence[str], *, is_query: bool) -> np.ndarray:
         chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]

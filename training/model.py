@@ -141,6 +141,12 @@ def sparse_logits(
     return SparseLogits(rows, entries, values, (rough.shape[0], rough.shape[1]))
 
 
+def sparse_logits_of(model: ModernBertForMaskedLM, rows: list[list[int]], targets: Tensor, limit: int) -> SparseLogits:
+    """`sparse_logits` of token ids without special tokens, the entries that have a target among them."""
+    ids, mask = pad([[CLS, *row, SEP] for row in rows])
+    return sparse_logits(model, ids, mask, targets > 0, limit)
+
+
 @torch.no_grad()
 def encode(model: ModernBertForMaskedLM, ids: list[list[int]], batch: int = 32) -> sparse.csr_matrix:
     """Reference vectors of tokenized texts in full precision, as one sparse matrix."""

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from transformers import ModernBertForMaskedLM
 
 from training.config import Regression
-from training.model import MARGIN, SparseLogits, pad, sparse_logits
+from training.model import MARGIN, SparseLogits, sparse_logits_of
 from training.teacher import LexicalTeacher
-from training.tokenizer import CLS, SEP, SPECIAL
+from training.tokenizer import SEP, SPECIAL
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ def regression_step(
         if start == 0:  # the shortest quarter is cheap: take the second with it
             rows = [row or [SEP] for row in drawn[: 2 * settings.texts]]
         targets = torch.from_numpy(teacher.targets(rows))
-        ids, mask = pad([[CLS, *row, SEP] for row in rows])
-        found = sparse_logits(model, ids, mask, targets > 0, settings.limit)
+        found = sparse_logits_of(model, rows, targets, settings.limit)
         loss = distance(found, targets, settings.stray)
         return loss, {"active": float((found.values > 0).sum()) / len(rows)}
 

