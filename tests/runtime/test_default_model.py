@@ -14,8 +14,8 @@ from spladert.evaluation import evaluate, read_terms
 from support.paths import ROOT
 
 CHECKPOINT = ROOT / "training" / "korean-splade-small"
-FILLERS = """은 는 이 가 을 를 의 에 도 로 와 과 만 다 고 며 에서 에게 으로 까지 부터 하는 하다 했다 하고 한다 합니다 되는 된다 됩니다
-있는 있다 없는 입니다 이다 였다 설명해줘 알려줘 추가해줘 켜는 저기요 무엇 어떻게 뭐야 인가요"""
+FILLERS = """은 는 이 가 을 를 의 에 도 로 와 과 만 다 고 며 에서 에게 으로 까지 부터 하는 하다 했다 하고 한다
+합니다 되는 된다 됩니다 있는 있다 없는 입니다 이다 였다 설명해줘 알려줘 추가해줘 켜는 저기요 무엇 어떻게 뭐야 인가요"""
 MOST_BUNDLE_BYTES, MOST_CHECKPOINT_BYTES = 12e6, 16e6
 
 OFFLINE = """
