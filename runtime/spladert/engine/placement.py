@@ -188,18 +188,17 @@ def _variant(manifest: Manifest, device: str, asked: str | None) -> Variant:
 
 
 def _find(manifest: Manifest, device: str, asked: str | None) -> Variant | None:
-    """The bundle's best variant for a device, of those that `asked` allows."""
+    """The bundle's best variant for a device, of those that `asked` allows; one of its target that is not known here is
+    taken by its name alone: what a reader must know of it is in the manifest's `requires`."""
     for target, precision in VARIANTS[device]:
         for variant in manifest.variants:
             if (variant.target, variant.precision) == (target, precision) and asked in (None, variant.name, precision):
                 return variant
-    return None
+    return next((v for v in manifest.variants if v.target == device and asked in (v.name, v.precision)), None)
 
 
 def _no_variant(manifest: Manifest, device: str, asked: str | None) -> str:
     have = ", ".join(variant.name for variant in manifest.variants) or "none"
-    if any(asked in (variant.name, variant.precision) and variant.target == device for variant in manifest.variants):
-        return f"this spladert does not know how to run {asked!r}, which the bundle has for {device}; upgrade it"
     what = "variant" if asked is None else f"variant {asked!r}"
     return f"the bundle has no {what} for {device}, it has {have}; export it again with one"
 
