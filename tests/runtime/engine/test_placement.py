@@ -119,11 +119,10 @@ def test_an_instruction_set_is_of_the_cpu() -> None:
         candidates(make_manifest(*ALL), PlacementRequest("cuda"), WITH_GPU, isa="avx2")
 
 
-def test_a_variant_of_a_newer_spladert() -> None:
-    with pytest.raises(
-        BundleError, match="this spladert does not know how to run 'cpu-int2', which the bundle has for"
-    ):
-        place(ON_CPU, "cpu-int8", "cpu-int2", variant="cpu-int2")
+def test_a_new_variant_runs_by_its_name_before_it_has_a_place_among_the_preferred() -> None:
+    assert place(ON_CPU, "cpu-int8", "cpu-int2", variant="cpu-int2") == ["cpu cpu-int2"]
+    assert place(ON_CPU, "cpu-int8", "cpu-int2", variant="int2") == ["cpu cpu-int2"]
+    assert place(ON_CPU, "cpu-int8", "cpu-int2") == ["cpu cpu-int8"]
 
 
 @pytest.mark.parametrize(
