@@ -16,9 +16,9 @@ from spladert.errors import StoreError
 from spladert.files import Encoding
 from spladert.passages import Passages
 from spladert.stores import Connection, How, open_searcher
-from stores.test_stores import LONG, ask
 
 pytest.importorskip("pyarrow", reason="needs the parquet extra: pip install 'spladert[parquet]'")
+from support.store_command import LONG, ask
 
 
 def test_parts_into_a_store(encoder: SparseEncoder, store: str, tmp_path: Path) -> None:

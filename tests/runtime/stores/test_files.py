@@ -12,7 +12,7 @@ import pytest
 from spladert import SparseEncoder, SparseVectors, elasticsearch, vespa
 from spladert.evaluation.retrieval import search as exact_search
 from spladert.vectors import SparseVector
-from stores.test_stores import DOCUMENTS, LONG, QUESTIONS, encode, write
+from support.store_command import DOCUMENTS, LONG, QUESTIONS, encode, write
 
 Ranking = list[list[str]]
 
