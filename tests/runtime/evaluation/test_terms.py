@@ -101,7 +101,7 @@ def test_the_tokens_and_words_of_a_bundle_are_scored() -> None:
     )
     (result,) = report.results
     assert (result.found, result.missing, result.garbage) == (("계약서", "근로계약서"), ("당뇨병",), False)
-    assert [token for token, _ in result.heaviest] == ["계약서", "근로계약서"]
+    assert [token for token, _ in result.heaviest][:2] == ["계약서", "근로계약서"]
     assert report.recall_by_domain == {"legal": pytest.approx(2 / 3)}
 
 
