@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
 WAIT, READY = 60.0, "DEPLOYED"  # seconds for a model to be deployed, and its state then
+UNDO_WAIT = 20.0  # seconds for something to be deleted
 QUESTION = "당뇨병 치료"
 NAMED = 4  # differences that a refusal names
 _CONNECTORS, _MODELS, _GROUPS = "/_plugins/_ml/connectors", "/_plugins/_ml/models", "/_plugins/_ml/model_groups"
@@ -331,7 +332,7 @@ def _remove_model(client: OpenSearch, model: str) -> None:
         group = client.transport.perform_request("GET", f"{_MODELS}/{model}").get("model_group_id")
         with suppress(OpenSearchException):
             client.transport.perform_request("POST", f"{_MODELS}/{model}/_undeploy")
-        client.transport.perform_request("DELETE", f"{_MODELS}/{model}")
+        _delete(client, f"{_MODELS}/{model}")
         client.transport.perform_request("DELETE", f"{_GROUPS}/{group}")
 
 
@@ -339,7 +340,24 @@ def _remove(client: OpenSearch, path: str) -> None:
     from opensearchpy.exceptions import OpenSearchException
 
     with suppress(OpenSearchException):
-        client.transport.perform_request("DELETE", path)
+        _delete(client, path)
+
+
+def _delete(client: OpenSearch, path: str) -> None:
+    """Delete what this registration made; again for a while where the cluster answers 409, for what uses it, or what it
+    writes down of it, is there for another moment."""
+    from opensearchpy.exceptions import ConflictError
+
+    end = time.monotonic() + UNDO_WAIT
+    while True:
+        try:
+            client.transport.perform_request("DELETE", path)
+        except ConflictError:
+            if time.monotonic() > end:
+                raise
+        else:
+            return
+        time.sleep(0.5)
 
 
 def _index_is_there(client: OpenSearch, place: StoreUrl, bundle: Bundle, remote: Remote, undo: ExitStack) -> bool:
