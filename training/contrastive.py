@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import ModernBertForMaskedLM
@@ -45,16 +44,10 @@ class Material:
     starts_word: np.ndarray
 
 
-def similar_passages(
-    teacher: LexicalTeacher, queries: list[list[int]], passages: list[list[int]], keep: int = 12, skip: int = 1
-) -> list[list[int]]:
-    """Hard negatives by the lexical teacher: for each query the best passages that are not its own."""
-    vectors = [
-        sparse.vstack([sparse.csr_matrix(teacher.targets(rows[i : i + 256])) for i in range(0, len(rows), 256)])
-        for rows in (queries, passages)
-    ]
-    scores = (vectors[0] @ vectors[1].T).toarray()
-    own = scores[np.arange(len(queries)), np.arange(len(queries))].copy()
+def similar_passages(products: np.ndarray, passages: list[list[int]], keep: int = 12, skip: int = 1) -> list[list[int]]:
+    """Hard negatives by the lexical teacher's `products`: for each query the best passages that are not its own."""
+    scores = products.copy()
+    own = scores.diagonal().copy()
     duplicate = np.array([hash(tuple(row)) for row in passages])
     scores[duplicate[None, :] == duplicate[:, None]] = -1
     scores[scores > 1.3 * own[:, None] + 1e-6] = -1  # far better than the given answer: likely an answer as well

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from training.config import shared_data
 
 
 @dataclass(frozen=True)
@@ -89,3 +92,19 @@ def validation_set(pairs: list[Pair], held_out: list[Pair], source: str) -> Retr
     queries = {f"q{number}": pair.query for number, pair in enumerate(asked)}
     relevant = {f"q{number}": {ids[pair.passage]: 1} for number, pair in enumerate(asked)}
     return RetrievalSet(queries, {key: passage for passage, key in ids.items()}, relevant)
+
+
+def write_judged(pairs: list[Pair], folder: Path) -> None:
+    """The pairs as a retrieval set in the BEIR layout: each question has its own passage among all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    passages = {text: f"p{number}" for number, text in enumerate(sorted({pair.passage for pair in pairs}))}
+    questions = {f"q{number}": pair.query for number, pair in enumerate(pairs)}
+    for name, texts in (("corpus", {key: text for text, key in passages.items()}), ("queries", questions)):
+        lines = (json.dumps({"_id": key, "text": text}, ensure_ascii=False) for key, text in texts.items())
+        (folder / f"{name}.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    judged = "".join(f"q{number}\t{passages[pair.passage]}\t1\n" for number, pair in enumerate(pairs))
+    (folder / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_judged(read_pairs(shared_data()), Path(sys.argv[1]))

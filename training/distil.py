@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import ModernBertForMaskedLM
@@ -38,26 +37,13 @@ class Rankings:
     nearest: np.ndarray
 
 
-def make_rankings(
-    pairs: list[Pair],
-    queries: list[list[int]],
-    passages: list[list[int]],
-    dense: Dense,
-    teacher: LexicalTeacher,
-    settings: Distillation,
-) -> Rankings:
-    """`queries` and `passages` are the pairs' token ids, cut to the model's length."""
-    texts = sorted({pair.passage for pair in pairs})
-    vectors = dict(zip(texts, dense.passages(texts), strict=True))
-    cosines = dense.queries([pair.query for pair in pairs]) @ np.stack([vectors[pair.passage] for pair in pairs]).T
-    asked, held = (
-        sparse.vstack([sparse.csr_matrix(teacher.targets(rows[i : i + 256])) for i in range(0, len(rows), 256)])
-        for rows in (queries, passages)
-    )
+def make_rankings(pairs: list[Pair], products: np.ndarray, dense: Dense, settings: Distillation) -> Rankings:
+    """`products` [pairs, pairs] are the lexical teacher's, of each question with each pair's passage."""
+    texts, places = np.unique([pair.passage for pair in pairs], return_inverse=True)
+    cosines = dense.queries([pair.query for pair in pairs]) @ dense.passages(texts.tolist())[places].T
     shares = np.array([settings.dense_shares.get(pair.source, settings.dense_share) for pair in pairs])[:, None]
-    scores = shares * _standard(cosines) + (1 - shares) * _standard((asked @ held.T).toarray())
-    keys = np.array([hash(pair.passage) for pair in pairs])
-    others = np.where(keys[:, None] == keys[None], -np.inf, scores)
+    scores = shares * _standard(cosines) + (1 - shares) * _standard(products)
+    others = np.where(places[:, None] == places[None], -np.inf, scores)
     return Rankings(scores.astype(np.float32), np.argsort(-others, axis=1)[:, : settings.candidates])
 
 

@@ -200,10 +200,11 @@ def train_model(
 
     cut = [row[:longest] for row in queries], [row[:longest] for row in positives]
     triplets = list(zip(*(ids_of([triplet[side] for triplet in corpus.triplets]) for side in range(3)), strict=True))
-    negatives = similar_passages(teacher, *cut)
+    products = teacher.products(*cut)
+    negatives = similar_passages(products, cut[1])
     material = Material(sentences, passages, pairs, triplets, negatives, first_pieces)
     contrast, distil = config.contrastive, config.distillation
-    rankings = make_rankings(corpus.pairs, *cut, dense, teacher, distil)
+    rankings = make_rankings(corpus.pairs, products, dense, distil)
     ranking_loss = distillation_loss(model, rankings, *cut, teacher, distil, contrast)
     done += (replace(contrast, phases=()), distil)
     for number, phase in enumerate(contrast.phases, start=1):

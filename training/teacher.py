@@ -43,6 +43,17 @@ class LexicalTeacher:
         weights: np.ndarray = strength * (self.idf * self.emphasis)
         return weights
 
+    def products(self, queries: list[list[int]], passages: list[list[int]], at_once: int = 256) -> np.ndarray:
+        """Dot products [queries, passages] of the targets."""
+        asked, held = (
+            sparse.vstack(
+                [sparse.csr_matrix(self.targets(rows[i : i + at_once])) for i in range(0, len(rows), at_once)]
+            )
+            for rows in (queries, passages)
+        )
+        products: np.ndarray = (asked @ held.T).toarray()
+        return products
+
 
 def _word(piece: str) -> str:
     return piece.removeprefix("##")

@@ -6,6 +6,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
+from numbers import Integral
+
+import numpy as np
+
+from .errors import InputError
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,24 @@ class Limits:
     def fitting(self, length: int) -> int:
         """How many texts of `length` tokens fit in a batch; at least one."""
         return max(min(self.texts, self.tokens // length), 1)
+
+
+def check_rows(input_ids: Sequence[Sequence[int]], vocabulary_size: int, max_length: int) -> None:
+    """
+    Raises:
+        InputError: these are no rows of token ids, or a row is too long or has an id that is none of the vocabulary.
+    """
+    if isinstance(input_ids, str) or not isinstance(input_ids, Sequence | np.ndarray):
+        raise InputError(f"input_ids is {type(input_ids).__name__}; give a sequence of rows of token ids")
+    for position, row in enumerate(input_ids):
+        if not isinstance(row, Sequence | np.ndarray) or not all(issubclass(k, Integral) for k in set(map(type, row))):
+            raise InputError(f"row {position} is no sequence of token ids, which are integers")
+        if len(row) > max_length:
+            raise InputError(f"row {position} has {len(row)} tokens; this bundle takes at most {max_length}")
+        if len(row) and not (min(row) >= 0 and max(row) < vocabulary_size):
+            raise InputError(
+                f"row {position} has an id that is not below {vocabulary_size}, the size of the vocabulary"
+            )
 
 
 def batches(lengths: Sequence[int], limits: Limits) -> Iterator[list[int]]:

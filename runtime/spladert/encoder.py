@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import numpy as np
 
-from .batching import batches
+from .batching import batches, check_rows
 from .bundle import Bundle, Manifest, Variant, open_bundle
 from .engine import (
     Device,
@@ -290,7 +290,7 @@ class SparseEncoder:
             raise InputError(f"batch_size is {batch_size!r}; give an integer of at least 1")
         if self._closed:
             raise InputError("this encoder is closed; load it again")
-        self._check_rows(input_ids)
+        check_rows(input_ids, self.manifest.vocabulary_size, self.manifest.max_length)
         if check_side(side) == "query" and self._query_table is not None:
             return look_up(self._query_table, input_ids, self.manifest.top_k)
         limits = self.engine.limits.with_texts(int(batch_size))
@@ -298,20 +298,6 @@ class SparseEncoder:
             TopK(np.array(positions), *self.engine.run([input_ids[i] for i in positions]))
             for positions in batches([len(row) for row in input_ids], limits)
         )
-
-    def _check_rows(self, input_ids: Sequence[Sequence[int]]) -> None:
-        size, longest = self.manifest.vocabulary_size, self.manifest.max_length
-        if isinstance(input_ids, str) or not isinstance(input_ids, Sequence | np.ndarray):
-            raise InputError(f"input_ids is {type(input_ids).__name__}; give a sequence of rows of token ids")
-        for position, row in enumerate(input_ids):
-            if not isinstance(row, Sequence | np.ndarray) or not all(
-                issubclass(k, Integral) for k in set(map(type, row))
-            ):
-                raise InputError(f"row {position} is no sequence of token ids, which are integers")
-            if len(row) > longest:
-                raise InputError(f"row {position} has {len(row)} tokens; this bundle takes at most {longest}")
-            if len(row) and not (min(row) >= 0 and max(row) < size):
-                raise InputError(f"row {position} has an id that is not below {size}, the size of the vocabulary")
 
     def assemble(
         self,

@@ -367,7 +367,7 @@ def test_the_report_is_what_was_made(tiny_checkpoint: Path, tmp_path: Path) -> N
     report = export(tiny_checkpoint, tmp_path / "out", progress=stages.append)
     assert Path(report) == report.path == tmp_path / "out"
     assert [stage for stage, _ in report.seconds] == stages
-    assert 0 < sum(seconds for _, seconds in report.seconds) < 600
+    assert sum(seconds for _, seconds in report.seconds) > 0
 
 
 def test_variants_by_their_former_name(tiny_checkpoint: Path, tmp_path: Path) -> None:

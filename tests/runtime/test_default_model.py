@@ -14,8 +14,9 @@ from spladert.evaluation import evaluate, read_terms
 from support.paths import ROOT
 
 CHECKPOINT = ROOT / "training" / "korean-splade-small"
-FILLERS = """은 는 이 가 을 를 의 에 도 로 와 과 만 다 고 며 에서 에게 으로 까지 부터 하는 하다 했다 하고 한다
+WORDS = """은 는 이 가 을 를 의 에 도 로 와 과 만 다 고 며 에서 에게 으로 까지 부터 하는 하다 했다 하고 한다
 합니다 되는 된다 됩니다 있는 있다 없는 입니다 이다 였다 설명해줘 알려줘 추가해줘 켜는 저기요 무엇 어떻게 뭐야 인가요"""
+FILLERS = frozenset(WORDS.split())
 MOST_BUNDLE_BYTES, MOST_CHECKPOINT_BYTES = 12e6, 16e6
 
 OFFLINE = """
@@ -67,7 +68,7 @@ def test_no_symbol_and_no_ending_is_among_what_terms_give(encoder: SparseEncoder
     for term, vector in zip(terms, encoder.encode(terms), strict=True):
         for token, _ in encoder.decode(vector, top_k=10):
             word = token.removeprefix("##")
-            if word not in term and (word in FILLERS.split() or not any(map(str.isalnum, word))):
+            if word not in term and (word in FILLERS or not any(map(str.isalnum, word))):
                 strange.append((term, token))
     assert strange == []
 

@@ -23,7 +23,7 @@ WORDS = [
     "약관",
     "비빔밥",
     "전세",
-    "국",
+    "국가",
 ]
 DOCUMENTS: list[dict[str, Any]] = [
     {"_id": f"문서 {n}", "text": " ".join([WORDS[n % 13], WORDS[n * 7 % 11], WORDS[n * 3 % 5], str(n)]), "number": n}

@@ -86,9 +86,8 @@ def measure(
         SpladertError: a process ended before its task.
     """
     manifest = bundle.manifest
-    candidates(
-        manifest, request, this_machine(request), isa=options.isa
-    )  # what cannot run is an error before anything is measured
+    # What cannot run is an error before anything is measured.
+    candidates(manifest, request, this_machine(request), isa=options.isa)
     workload = make_workload(bundle, settings.lengths, texts)
     tasks = Tasks(bundle, request, options)
 

@@ -170,7 +170,7 @@ class Digest:
         for record in records:
             if isinstance(record, Record):
                 fields = [dict(record.fields)] if self._with_fields and record.fields else []
-                self._hash.update(json.dumps([record.id, record.text, *fields], default=repr, skipkeys=True).encode())
+                self._hash.update(json.dumps([record.id, record.text, *fields], default=repr).encode())
             else:
                 self._hash.update(record.to_json())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,10 +135,14 @@ def post(
     headers: Mapping[str, str] | None = None,
     *,
     busy: Collection[int] = BUSY,
-    patience: float = BUSY_SECONDS,
-    sleep: Callable[[float], object] = time.sleep,
 ) -> Any:
-    """Ask the ML plugin; again for a while where its answer has one of the `busy` statuses.
+    """`ask_again` with a POST."""
+    send = partial(client.transport.perform_request, "POST", path, body=body, params=params, headers=headers)
+    return ask_again(send, busy)
+
+
+def ask_again(send: Callable[[], Any], busy: Collection[int] = BUSY, *, patience: float = BUSY_SECONDS) -> Any:
+    """Send a request to the ML plugin; again for `patience` seconds where its answer has one of the `busy` statuses.
 
     Raises:
         opensearchpy.OpenSearchException: the cluster refuses, or does not answer.
@@ -147,8 +152,8 @@ def post(
     end = time.monotonic() + patience
     while True:
         try:
-            return client.transport.perform_request("POST", path, body=body, params=params, headers=headers)
+            return send()
         except TransportError as error:
             if error.status_code not in busy or time.monotonic() > end:
                 raise
-        sleep(0.5)
+        time.sleep(0.5)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..bundle import Bundle
@@ -22,7 +23,7 @@ from .connector import SIDES, Remote, connector_body, ingest_pipeline, model_bod
 from .encoding_server import check_server
 from .entries import query_tokens
 from .keys import keys_of
-from .ml import ask_model, post, start_deploying
+from .ml import BUSY, ask_again, ask_model, post, start_deploying
 from .target import Target, open_field
 
 if TYPE_CHECKING:
@@ -346,18 +347,7 @@ def _remove(client: OpenSearch, path: str) -> None:
 def _delete(client: OpenSearch, path: str) -> None:
     """Delete what this registration made; again for a while where the cluster answers 409, for what uses it, or what it
     writes down of it, is there for another moment."""
-    from opensearchpy.exceptions import ConflictError
-
-    end = time.monotonic() + UNDO_WAIT
-    while True:
-        try:
-            client.transport.perform_request("DELETE", path)
-        except ConflictError:
-            if time.monotonic() > end:
-                raise
-        else:
-            return
-        time.sleep(0.5)
+    ask_again(partial(client.transport.perform_request, "DELETE", path), (*BUSY, 409), patience=UNDO_WAIT)
 
 
 def _index_is_there(client: OpenSearch, place: StoreUrl, bundle: Bundle, remote: Remote, undo: ExitStack) -> bool:

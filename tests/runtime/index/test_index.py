@@ -21,27 +21,12 @@ from spladert.index import SparseIndex
 from spladert.origin import origin_of
 from spladert.passages import Passages
 from spladert.qdrant.edge import open_points
+from support.store_command import LONG, WORDS
 
-WORDS = [
-    "당뇨병",
-    "치료",
-    "손해배상",
-    "소송",
-    "날씨",
-    "기온",
-    "헌법",
-    "인슐린",
-    "계약서",
-    "약관",
-    "비빔밥",
-    "전세",
-    "국가",
-]
 DOCUMENTS = [
     {"_id": f"d{n}", "text": " ".join([WORDS[n % 13], WORDS[n * 7 % 11], WORDS[n * 3 % 5], str(n)]), "number": n}
     for n in range(200)
 ]
-LONG = "서울의 오늘 날씨는 맑다. 기온은 영상 이십 도까지 오른다. " * 12 + "당뇨병 치료에는 식이요법이 중요하다."
 
 
 NUMBERS = [
