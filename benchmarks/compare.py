@@ -16,6 +16,8 @@ one pass over --mix-texts sentences, in a process of its own; engines that do no
 call, sorted by length, except the card's code, which gets them in their own order. The agreement is that of the ten
 heaviest entries of 64 texts with the first engine's.
 
+A newer Intel CPU can be held to an older instruction set, for every engine alike: benchmarks/cpumask.c says how.
+
 --json FILE that exists already is continued if its settings are the same: rounds can be run in several calls, and with
 other --engines, --shapes and --measures. benchmarks.difference puts two such files side by side.
 """
@@ -70,6 +72,7 @@ def new_results(args: argparse.Namespace) -> dict[str, Any]:
         "max_length": manifest.max_length,
         "top_k": manifest.top_k,
         "mix_texts": args.mix_texts,
+        "held_to": os.environ.get("CPUMASK"),
     }
     machine = describe_machine()
     if args.json and args.json.exists():

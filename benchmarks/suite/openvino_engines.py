@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,15 @@ def openvino(precision: str) -> Callable[[Inputs], Encode]:
         if precision != "int8":  # int8 leaves what is not quantized to OpenVINO's own choice
             settings["INFERENCE_PRECISION_HINT"] = {"fp32": "f32", "bf16": "bf16"}[precision]
         graph = _graph(inputs, "int8" if precision == "int8" else "fp32")
-        request = core.compile_model(str(graph), "CPU", settings).create_infer_request()
+        model = core.compile_model(str(graph), "CPU", settings)
+        of_thread = threading.local()  # a request serves one call at a time
         tokenizer = load_tokenizer(inputs)
 
         def encode(texts: Sequence[str]) -> object:
+            if not hasattr(of_thread, "request"):
+                of_thread.request = model.create_infer_request()
             ids, mask = _arrays(tokenizer, texts)
-            outputs = request.infer({"input_ids": ids, "attention_mask": mask})
+            outputs = of_thread.request.infer({"input_ids": ids, "attention_mask": mask})
             return [np.array(value) for value in outputs.values()]
 
         return encode

@@ -16,9 +16,11 @@ def report(content: Mapping[str, Any]) -> str:
     """All tables: latency, tail, throughput, memory and start, floors, and what did not run."""
     engines: Mapping[str, Figures] = content["engines"]
     settings, machine = content["settings"], content["machine"]
+    held = settings.get("held_to")  # results of an earlier version have none
     parts = [
         f"{machine['cpu']} (family {machine['family']}, model {machine['model']}), {machine['cores']} cores, "
-        f"{settings['threads']} threads; instruction sets {', '.join(machine['flags']) or 'unknown'}; "
+        f"{settings['threads']} threads; instruction sets {', '.join(machine['flags']) or 'unknown'}"
+        f"{f', held to {held} by masking CPUID' if held else ''}; "
         f"{machine['system']}. {settings['architecture']}, {settings['parameters']:,} parameters, at most "
         f"{settings['max_length']} tokens, top {settings['top_k']}; {content['rounds']} rounds."
     ]
