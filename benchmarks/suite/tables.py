@@ -32,12 +32,17 @@ def report(content: Mapping[str, Any]) -> str:
             _table(engines, shapes, lambda one, shape: _latency(one, first, shape)),
             "99th percentile, ms, and how many samples; with fewer than 100 the largest, marked with <=.",
             _table(engines, shapes, _tail),
-            "Distance to the floor: median over the least time that this machine needs for the weights' bytes or the "
-            "operations at that precision, whichever is larger.",
-            _table(
-                engines, shapes, lambda one, shape: _number(one["shapes"].get(shape, {}).get("over_floor"), "{:.1f}")
-            ),
         ]
+        if content["floors"]:
+            parts += [
+                "Distance to the floor: median over the least time that this machine needs for the weights' bytes or "
+                "the operations at that precision, whichever is larger.",
+                _table(
+                    engines,
+                    shapes,
+                    lambda one, shape: _number(one["shapes"].get(shape, {}).get("over_floor"), "{:.1f}"),
+                ),
+            ]
     parts += [
         f"The mix: {settings['mix_texts']:,} texts as they come, tokenizing included. Peak memory is the process's "
         "largest resident set: over all shapes, and over the mix. Cold start is from the process's start to its first "

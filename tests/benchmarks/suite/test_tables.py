@@ -21,3 +21,10 @@ def test_the_report_of_a_partial_run() -> None:
     text = report({**content, "floors": None})
     assert "| pytorch | 5.0 | 400 |  |  |" in text
     assert "Median latency" not in text
+
+
+def test_the_report_says_what_the_engines_were_held_to() -> None:
+    content = content_of({"pytorch": raw_of(100)})
+    assert "masking" not in report(content)
+    held = {**content, "settings": {**content["settings"], "held_to": "avx2"}}
+    assert ", held to avx2 by masking CPUID; " in report(held)
