@@ -94,8 +94,8 @@ class Manifest:
         """Parse `spladert.json`.
 
         Raises:
-            BundleError: not JSON, of a newer schema, it requires what is not known here, or a field is missing or of
-                the wrong type.
+            BundleError: not JSON, of a newer schema, it requires what is not known here, a field is missing or of the
+                wrong type, or two variants have one name.
         """
         try:
             raw = parse_json(text)
@@ -123,7 +123,11 @@ class Manifest:
                 "upgrade it with pip install -U spladert"
             )
         source = _get(raw, "source", dict, where)
-        variants = _get(raw, "variants", list, where)
+        listed = _get(raw, "variants", list, where)
+        variants = tuple(_variant(_checked(item, dict, "variants", where), where) for item in listed)
+        names = [variant.name for variant in variants]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise BundleError(f"{where} lists the variant {repeated[0]!r} twice; export the bundle again")
         return cls(
             source=Source(
                 id=_get(source, "id", str, where),
@@ -139,7 +143,7 @@ class Manifest:
             special_token_ids=_ids(raw, "special_token_ids", where),
             excluded_token_ids=_ids(raw, "excluded_token_ids", where),
             tokenizer=_file(_get(raw, "tokenizer", dict, where), where),
-            variants=tuple(_variant(_checked(item, dict, "variants", where), where) for item in variants),
+            variants=variants,
             made_with=_get(raw, "made_with", dict, where),
             query_max_length=_optional(raw, "query_max_length", int, where),
             document_max_length=_optional(raw, "document_max_length", int, where),

@@ -123,6 +123,10 @@ def package_command(
 
     triton writes a model repository for the Triton inference server; clients send it token ids.
     """
+    if str(output) == "-":
+        raise click.UsageError(
+            "--output - would be standard output, but several files are written: name a file or folder"
+        )
     chosen = TARGETS[target]
     given = {name: value for name, value in options.items() if value is not None}
     if "api_key" not in chosen.optional:

@@ -100,6 +100,14 @@ def test_what_cannot_be_packaged(tiny_bundle: Path, tmp_path: Path, arguments: l
     assert not (tmp_path / "a").exists()
 
 
+def test_standard_output_takes_no_folder(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = package(str(tiny_bundle), "--target", "triton", "--output", "-")
+    assert result.exit_code == 2
+    assert "name a file or folder" in result.output
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

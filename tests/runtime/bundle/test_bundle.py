@@ -110,6 +110,7 @@ def test_truncated_manifest(bundle: Path) -> None:
         (lambda m: m.update(top_k=0), "'top_k' is 0, which cannot be"),
         (lambda m: m["variants"][0].update(files=[]), "lists no files"),
         (lambda m: m["variants"].append(3), "'variants' holds int instead of dict"),
+        (lambda m: m["variants"].append(m["variants"][0]), "lists the variant '[a-z0-9-]+' twice"),
         (lambda m: m.update(schema_version=0), "never existed"),
         (lambda m: m["tokenizer"].update(name="../tokenizer.json"), "names a file outside the bundle"),
         (lambda m: m["tokenizer"].update(name="/etc/passwd"), "names a file outside the bundle"),
