@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from spladert import SparseEncoder
 from support.datasets import small_dataset
 from support.paths import ROOT
 from support.readme import Block, blocks, numbers_where_they_agree
@@ -82,8 +83,10 @@ def test_a_block_runs_and_gives_what_the_readme_shows(number: int, reader: Reade
     numbers = numbers_where_they_agree(block.output, output)
     assert numbers is not None, output
     if block.language == "python":  # the others show times and sizes
+        with SparseEncoder.load() as encoder:  # the numbers shown are of another instruction set than AMX
+            rel = 1e-2 if encoder.engine.runs_on.endswith("amx") else 1e-3
         for shown, found in numbers:
-            assert float(found) == pytest.approx(float(shown), rel=1e-3)
+            assert float(found) == pytest.approx(float(shown), rel=rel)
 
 
 def test_blocks_are_found_with_their_output_and_the_reason_to_skip_them() -> None:

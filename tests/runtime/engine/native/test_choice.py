@@ -41,12 +41,13 @@ def test_it_is_taken_and_says_with_which_instruction_set(
 def test_it_gives_what_onnx_runtime_gives() -> None:
     with SparseEncoder.load(isa="onnx") as graph, SparseEncoder.load() as compiled:
         assert graph.engine.runs_on == "ONNX Runtime"
+        atol = 0.05 if compiled.engine.runs_on.endswith("amx") else 0.03  # AMX's attention is in bfloat16
         expected, found = graph.encode(TEXTS), compiled.encode(TEXTS)
         for a, b in zip(expected, found, strict=True):
             theirs, ours = a.to_dict(), b.to_dict()
             assert len({*list(theirs)[:10]} & {*list(ours)[:10]}) >= 9 * min(len(theirs), 10) // 10
             shared = theirs.keys() & ours.keys()
-            np.testing.assert_allclose([theirs[i] for i in shared], [ours[i] for i in shared], atol=0.03)
+            np.testing.assert_allclose([theirs[i] for i in shared], [ours[i] for i in shared], atol=atol)
 
 
 def test_a_text_alone_is_a_text_in_a_batch() -> None:

@@ -126,9 +126,11 @@ def test_the_model_of_the_package_runs_with_its_float_layer() -> None:
     encoder = describe(read_graph(DEFAULT))
     assert encoder.head.scale is None  # left in float32 by the gate
     rows = random_rows([*range(1, 65)], len(encoder.words.high))
-    share, difference = agreement(DEFAULT, start(DEFAULT, 64), rows)
-    assert share > 0.99
-    assert difference < 0.05
+    engine = start(DEFAULT, 64)
+    share, difference = agreement(DEFAULT, engine, rows)
+    least, most = (0.97, 0.08) if engine.isa == "amx" else (0.99, 0.05)  # AMX's attention is in bfloat16
+    assert share > least
+    assert difference < most
 
 
 # What is not covered.
