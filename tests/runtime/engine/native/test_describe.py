@@ -99,8 +99,9 @@ def test_every_architecture_runs_as_on_onnx_runtime(exported: Callable[[str], Pa
     lengths = [*range(1, 20), 63, 64, 65, 129, 130, *([193, 256, 300] if longest == 300 else [])]
     vocabulary = len(describe(read_graph(graph)).words.high)
     share, difference = agreement(graph, engine, random_rows(lengths, vocabulary))
-    assert share > 0.97
-    assert difference < 0.05
+    least, most = (0.94, 0.08) if engine.isa == "amx" else (0.97, 0.05)  # AMX's attention is in bfloat16
+    assert share > least
+    assert difference < most
 
 
 def test_what_is_described_is_what_was_exported(exported: Callable[[str], Path]) -> None:
