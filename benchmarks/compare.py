@@ -72,7 +72,7 @@ def new_results(args: argparse.Namespace) -> dict[str, Any]:
         "max_length": manifest.max_length,
         "top_k": manifest.top_k,
         "mix_texts": args.mix_texts,
-        "held_to": os.environ.get("CPUMASK"),
+        "held_to": os.environ.get("CPUMASK") if "cpumask" in os.environ.get("LD_PRELOAD", "") else None,
     }
     machine = describe_machine()
     if args.json and args.json.exists():
