@@ -15,7 +15,7 @@ CHECKPOINT = HERE / "korean-splade-small"
 class Shape:
     """Architecture: a ModernBERT masked language model with the embedding tied to the decoder."""
 
-    vocab_size: int = 24_000
+    vocab_size: int = 28_000
     hidden: int = 192
     intermediate: int = 288
     layers: int = 4
@@ -27,6 +27,7 @@ class MaskedLM:
     steps: int = 600
     batch_tokens: int = 4_096
     mask_rate: float = 0.25
+    terms: int = 384  # single terms in a step, beside the texts
     learning_rate: float = 2e-3
     warmup: int = 100
     weight_decay: float = 0.05
@@ -65,6 +66,8 @@ class Regression:
     weight_decay: float = 0.01
     start_bias: float = -3.0
     stray: float = 0.1
+    terms: int = 192
+    terms_stray: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,11 @@ class Contrastive:
     anchor: float = 1.5
     rehearsal: int = 16
     flops: float = 0.01
+    question_least: float = 0.3  # of the heaviest target of a question, what a target must have to count
     stray: float = 0.2
+    terms: int = 64
+    terms_weight: float = 1.5
+    terms_stray: float = 0.1
     weight_decay: float = 0.01
     warmup: int = 20
     phases: tuple[Phase, ...] = (
@@ -93,6 +100,17 @@ class Contrastive:
         Phase(0.05, 1.5, 150, (0.15, 0.1, 0.15, 0.2, 0.3, 0.1), 2e-4),
         Phase(0.03, 2.0, 350, (0.05, 0.05, 0.1, 0.1, 0.55, 0.15), 2e-4),
     )
+
+
+@dataclass(frozen=True)
+class Nouns:
+    """Which words of another vocabulary are nouns: by how many particles and how often those it is told by are seen."""
+
+    particles: int = 4
+    often: int = 10
+    others: int = 5_000
+    ridge: float = 10.0
+    least: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -111,13 +129,8 @@ class Meaning:
 
 @dataclass(frozen=True)
 class Terms:
-    """Single terms with the words that belong to them: how many are learned in a step, and what they should give."""
+    """Single terms: which are learned, and how much of the words that belong to them they should give."""
 
-    beside_regression: int = 128
-    beside_phases: int = 64
-    phase_weight: float = 1.5
-    stray: float = 0.3
-    phase_stray: float = 0.1
     most: int = 44
     share: float = 0.5
     tail: float = 0.4
@@ -148,6 +161,7 @@ class Config:
     alphabet: int = 2_300
     shape: Shape = field(default_factory=Shape)
     teacher: Teacher = field(default_factory=Teacher)
+    nouns: Nouns = field(default_factory=Nouns)
     masked_lm: MaskedLM = field(default_factory=MaskedLM)
     regression: Regression = field(default_factory=Regression)
     contrastive: Contrastive = field(default_factory=Contrastive)
@@ -155,6 +169,11 @@ class Config:
     terms: Terms = field(default_factory=Terms)
     distillation: Distillation = field(default_factory=Distillation)
     lexical_share: float = 0.3  # of the weights before the contrastive phases, in the final ones
+
+
+def vocabulary() -> Path:
+    """The tokenizer.json of the model card, whose vocabulary names everyday words."""
+    return shared_data().parent / "models" / "korean-neural-sparse-encoder" / "tokenizer.json"
 
 
 def shared_data() -> Path:

@@ -114,6 +114,12 @@ def _info_nce(queries: Tensor, passages: Tensor, same: Tensor, temperature: floa
     return F.cross_entropy(scores, labels), right
 
 
+def heaviest(targets: np.ndarray, least: float) -> np.ndarray:
+    """Without entries lighter than `least` of a text's heaviest: what they imply misleads a question."""
+    kept: np.ndarray = np.where(targets >= least * targets.max(1, keepdims=True), targets, np.float32(0))
+    return kept
+
+
 def flops(weights: Tensor) -> Tensor:
     return (weights.mean(0) ** 2).sum()
 
@@ -138,7 +144,7 @@ def contrastive_step(
         passages += [example.negative for example in examples if example.negative]
         keys = torch.tensor([hash(tuple(row)) for row in passages])
         same = (keys[None, :] == keys[: len(queries), None]) & ~torch.eye(len(queries), len(passages), dtype=torch.bool)
-        query_targets = torch.from_numpy(teacher.targets(queries))
+        query_targets = torch.from_numpy(heaviest(teacher.targets(queries), settings.question_least))
         passage_targets = torch.from_numpy(teacher.targets(passages))
         query_logits = sparse_logits_of(model, queries, query_targets, settings.limit)
         passage_logits = sparse_logits_of(model, passages, passage_targets, settings.limit)

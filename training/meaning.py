@@ -7,7 +7,7 @@ takes look-alikes (사기: 사지) and co-occurrence takes what is merely freque
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,12 +42,15 @@ class Neighbours:
     strengths: np.ndarray
 
 
+def noun_particles(word: str, words: Counter[str]) -> int:
+    """How many different particles of a noun a Korean word is seen with."""
+    open_syllable = (ord(word[-1]) - ord("가")) % 28 == 0
+    return sum(words[word + particle] > 0 for particle in PARTICLES[open_syllable])
+
+
 def is_noun(word: str, words: Counter[str], least: int) -> bool:
     """Whether a word is seen with enough different particles of a noun; words of Latin letters are taken for nouns."""
-    if not "가" <= word[-1] <= "힣":
-        return True
-    open_syllable = (ord(word[-1]) - ord("가")) % 28 == 0
-    return sum(words[word + particle] > 0 for particle in PARTICLES[open_syllable]) >= least
+    return not "가" <= word[-1] <= "힣" or noun_particles(word, words) >= least
 
 
 def _is_word(piece: str) -> bool:
@@ -66,6 +69,7 @@ class WordNeighbours:
         embedding: np.ndarray,
         embed: Embed,
         settings: Meaning,
+        nouns: Container[str] = (),
     ) -> None:
         """
         Args:
@@ -73,6 +77,7 @@ class WordNeighbours:
             words: how often each word of them is written so.
             embedding: float32 [vocabulary, width], unit vectors of tokens by their company.
             embed: unit vectors of words by the dense teacher.
+            nouns: words that are nouns whatever the texts show.
         """
         self._settings, self._embed, self._embedding = settings, embed, embedding
         self._tokenizer = tokenizer
@@ -87,7 +92,7 @@ class WordNeighbours:
                 for token, piece in enumerate(pieces)
                 if _is_word(piece)
                 and settings.least_texts <= held[token] <= common
-                and is_noun(piece, words, settings.particles)
+                and (piece in nouns or is_noun(piece, words, settings.particles))
             ]
         )
         self._place = {int(token): place for place, token in enumerate(self.tokens)}

@@ -15,7 +15,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from torch import Tensor
 from transformers import ModernBertForMaskedLM
 
 from training import tokenizer as word_piece
-from training.config import CHECKPOINT, Config, Phase, shared_data
+from training.config import CHECKPOINT, Config, Phase, shared_data, vocabulary
 from training.contrastive import Material, contrastive_step, similar_passages
 from training.data import (
     Pair,
@@ -46,10 +46,11 @@ from training.lexical import bm25_passages, counts, encode_ids, inverse_document
 from training.loop import Schedule, train
 from training.meaning import WordNeighbours
 from training.model import build, co_occurrence_embedding, encode, save_checkpoint
+from training.nouns import nouns_among, read_words
 from training.pretrain import masked_lm_step, windows
 from training.regress import TextPool, regression_step
 from training.teacher import LexicalTeacher, make_teacher
-from training.terms import TermTargets, make_terms, term_loss
+from training.terms import TermTargets, make_terms, naming_loss, term_loss
 from training.validate import score, similarity_agreement
 
 EXAMPLES = ("손해배상", "인공지능", "당뇨병", "계약서", "당뇨병 치료 방법")
@@ -67,6 +68,7 @@ class Corpus:
     passages: list[str]
     pairs: list[Pair]
     triplets: list[tuple[str, str, str]]
+    nouns: list[str] = field(default_factory=list)  # that the texts hardly have
 
     def texts(self) -> list[str]:
         queries = [pair.query for pair in self.pairs]
@@ -85,6 +87,11 @@ def read_corpus(data: Path, config: Config) -> tuple[Corpus, dict[str, Retrieval
     return corpus, sets
 
 
+def with_nouns(corpus: Corpus, dense: Dense, config: Config) -> Corpus:
+    words = word_piece.count_words(corpus.texts())
+    return replace(corpus, nouns=nouns_among(read_words(vocabulary()), words, dense.queries, config.nouns))
+
+
 def stage_file(work: Path, name: str, *settings: object) -> Path:
     """Where a stage keeps what it made; other settings give another file."""
     stem, suffix = name.split(".")
@@ -95,10 +102,12 @@ def fingerprint(texts: list[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def make_tokenizer(texts: list[str], work: Path, config: Config) -> Tokenizer:
-    file = stage_file(work, "tokenizer.json", fingerprint(texts), config.shape.vocab_size, config.alphabet)
+def make_tokenizer(corpus: Corpus, work: Path, config: Config) -> Tokenizer:
+    texts, nouns = corpus.texts(), corpus.nouns
+    settings = fingerprint(texts), fingerprint(nouns), config.shape.vocab_size, config.alphabet
+    file = stage_file(work, "tokenizer.json", *settings)
     if not file.is_file():
-        trained = word_piece.train(texts, config.shape.vocab_size, config.alphabet)
+        trained = word_piece.train(texts, config.shape.vocab_size, config.alphabet, also=nouns)
         found, wanted = trained.get_vocab_size(), config.shape.vocab_size
         if found != wanted:
             raise ValueError(
@@ -128,12 +137,12 @@ def read_texts(corpus: Corpus, tokenizer: Tokenizer, work: Path, config: Config)
     """Token ids of all training texts, and the embedding that the model starts from."""
     texts = corpus.texts()
     ids = encode_ids(tokenizer, texts, WHOLE)
-    return ids, _embedding(ids, stage_file(work, "embedding.npy", *_corpus_settings(texts, config)), config)
+    return ids, _embedding(ids, stage_file(work, "embedding.npy", *_corpus_settings(corpus, config)), config)
 
 
-def _corpus_settings(texts: list[str], config: Config) -> tuple[object, ...]:
+def _corpus_settings(corpus: Corpus, config: Config) -> tuple[object, ...]:
     """What the first stage depends on."""
-    return fingerprint(texts), config.alphabet, config.shape
+    return fingerprint(corpus.texts()), fingerprint(corpus.nouns), config.alphabet, config.shape
 
 
 def read_terms(
@@ -147,12 +156,12 @@ def read_terms(
 ) -> TermTargets:
     """The terms that are learned, with the words that belong to them."""
     settings, texts = config.terms, corpus.texts()
-    file = stage_file(work, "company.npy", *_corpus_settings(texts, config), settings.width, settings.window)
+    file = stage_file(work, "company.npy", *_corpus_settings(corpus, config), settings.width, settings.window)
     if not file.is_file():
         np.save(file, co_occurrence_embedding(ids, config.shape.vocab_size, settings.width, settings.window))
-    words = word_piece.count_words(texts)
-    known = WordNeighbours(tokenizer, ids, words, np.load(file), dense.queries, config.meaning)
-    return make_terms(tokenizer, words, teacher, settings, known, WHOLE)
+    words, nouns = word_piece.count_words(texts), frozenset(corpus.nouns)
+    known = WordNeighbours(tokenizer, ids, words, np.load(file), dense.queries, config.meaning, nouns)
+    return make_terms(tokenizer, words, teacher, settings, known, WHOLE, nouns)
 
 
 def train_model(
@@ -162,19 +171,27 @@ def train_model(
         return encode_ids(tokenizer, texts, WHOLE)
 
     all_ids, embedding = read_texts(corpus, tokenizer, work, config)
-    done = _corpus_settings(corpus.texts(), config)
+    done = _corpus_settings(corpus, config)
     model = build(config.shape, config.max_length, config.seed)
     with torch.no_grad():
         model.model.embeddings.tok_embeddings.weight.copy_(torch.from_numpy(embedding))
 
-    settings = config.masked_lm
-    schedule = Schedule(settings.steps, settings.learning_rate, settings.warmup, settings.weight_decay)
-    step = masked_lm_step(model, windows(all_ids, config.max_length), settings, config.seed)
-    done += (config.seed, config.max_length, settings)
-    train(model, schedule, step, stage_file(work, "1-masked-lm.pt", *done))
-
     longest = config.max_length - 2
     teacher = make_teacher(tokenizer, [row[:longest] for row in all_ids], embedding, config.teacher)
+    terms = read_terms(corpus, tokenizer, all_ids, teacher, dense, work, config)
+
+    masked = config.masked_lm
+    schedule = Schedule(masked.steps, masked.learning_rate, masked.warmup, masked.weight_decay)
+    of_masked = masked_lm_step(model, windows(all_ids, config.max_length), masked, config.seed)
+
+    def of_words(step: int) -> Report:
+        loss, report = of_masked(step)
+        of_terms, terms_report = naming_loss(model, terms, masked.terms, [config.seed, 6, step])
+        return loss + of_terms, report | {"texts": float(loss.detach())} | terms_report
+
+    done += (config.seed, config.max_length, config.teacher, config.meaning, config.terms, masked)
+    train(model, schedule, of_words, stage_file(work, "1-masked-lm.pt", *done))
+
     first_pieces = starts_word(tokenizer)
     pairs = list(zip(*(ids_of([getattr(p, side) for p in corpus.pairs]) for side in ("query", "passage")), strict=True))
     queries, positives = [query for query, _ in pairs], [passage for _, passage in pairs]
@@ -186,15 +203,14 @@ def train_model(
     schedule = Schedule(regression.steps, regression.learning_rate, regression.warmup, regression.weight_decay)
     pool = TextPool(sentences, passages, queries)
     of_texts = regression_step(model, pool, teacher, first_pieces, regression, config.max_length, config.seed)
-    terms = read_terms(corpus, tokenizer, all_ids, teacher, dense, work, config)
 
     def of_both(step: int) -> Report:
         loss, report = of_texts(step)
-        count, stray = config.terms.beside_regression, config.terms.stray
-        of_terms, terms_report = term_loss(model, terms, count, stray, regression.limit, [config.seed, 7, step])
+        count, stray, limit = regression.terms, regression.terms_stray, regression.limit
+        of_terms, terms_report = term_loss(model, terms, count, stray, limit, [config.seed, 7, step])
         return loss + of_terms, report | {"texts": float(loss.detach())} | terms_report
 
-    done += (config.teacher, regression, config.meaning, config.terms)
+    done += (regression,)
     train(model, schedule, of_both, stage_file(work, "2-regression.pt", *done))
     lexical = {name: value.clone() for name, value in model.state_dict().items()}
 
@@ -204,8 +220,8 @@ def train_model(
     negatives = similar_passages(products, cut[1])
     material = Material(sentences, passages, pairs, triplets, negatives, first_pieces)
     contrast, distil = config.contrastive, config.distillation
-    rankings = make_rankings(corpus.pairs, products, dense, distil)
-    ranking_loss = distillation_loss(model, rankings, *cut, teacher, distil, contrast)
+    rankings = make_rankings(corpus.pairs, tokenizer, teacher, dense, distil, longest)
+    ranking_loss = distillation_loss(model, rankings, teacher, distil, contrast)
     done += (replace(contrast, phases=()), distil)
     for number, phase in enumerate(contrast.phases, start=1):
         done += (phase,)
@@ -214,11 +230,9 @@ def train_model(
 
         def of_all(step: int, number: int = number, phase: Phase = phase, matching: Loss = matching) -> Report:
             loss, report = matching(step)
-            count, stray = config.terms.beside_phases, config.terms.phase_stray
-            of_terms, terms_report = term_loss(
-                model, terms, count, stray, contrast.limit, [config.seed, 8, number, step]
-            )
-            loss = loss + config.terms.phase_weight * of_terms
+            count, stray, limit = contrast.terms, contrast.terms_stray, contrast.limit
+            of_terms, terms_report = term_loss(model, terms, count, stray, limit, [config.seed, 8, number, step])
+            loss = loss + contrast.terms_weight * of_terms
             if number > 1:
                 divergence, anchor = ranking_loss([config.seed, 9, number, step], phase.temperature)
                 loss = loss + phase.weight * divergence + distil.anchor * anchor
@@ -296,8 +310,9 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
 
     corpus, sets = read_corpus(shared_data(), config)
-    tokenizer = make_tokenizer(corpus.texts(), arguments.work, config)
     dense = DenseTeacher(arguments.work / "dense")
+    corpus = with_nouns(corpus, dense, config)
+    tokenizer = make_tokenizer(corpus, arguments.work, config)
     model, teacher = train_model(corpus, tokenizer, arguments.work, config, dense)
     save_checkpoint(model, arguments.output)
     word_piece.save(tokenizer, arguments.output, config.max_length)

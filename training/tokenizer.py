@@ -9,6 +9,7 @@ WordPiece's longest-match-first reading then takes a fused word apart again: 도
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -42,8 +43,13 @@ def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
     return pre_tokenizers.BertPreTokenizer()
 
 
-def _is_hangul(word: str) -> bool:
+def is_hangul(word: str) -> bool:
     return all("가" <= letter <= "힣" for letter in word)
+
+
+def is_korean_word(word: str) -> bool:
+    """Whether it is of two Korean letters and more, and no ending."""
+    return len(word) >= 2 and word not in ENDINGS and is_hangul(word)
 
 
 def count_words(texts: list[str]) -> Counter[str]:
@@ -63,14 +69,14 @@ def split_endings(words: Counter[str], distinct_endings: int = 3, single: int = 
     """
     seen_with: dict[str, set[str]] = {}
     for word in words:
-        if _is_hangul(word):
+        if is_hangul(word):
             for cut in range(max(1, len(word) - LONGEST_ENDING), len(word) + 1):
                 if cut == len(word) or word[cut:] in ENDINGS:
                     seen_with.setdefault(word[:cut], set()).add(word[cut:])
     splits: dict[str, tuple[str, str]] = {}
     for word in words:
         splits[word] = (word, "")
-        if not _is_hangul(word):
+        if not is_hangul(word):
             continue
         most = len(seen_with[word]) if word in seen_with else 0
         for cut in range(max(1, len(word) - LONGEST_ENDING), len(word)):
@@ -115,8 +121,13 @@ def _alphabet(stems: Counter[str], limit: int) -> list[str]:
     return sorted(letters, key=lambda letter: (-letters[letter], letter))[:limit]
 
 
-def train(texts: list[str], vocab_size: int, alphabet: int = 2_500, surplus: float = 1.25) -> Tokenizer:
-    """Learn candidates from stems and endings, read the corpus with them, keep the `vocab_size` most used."""
+def train(
+    texts: list[str], vocab_size: int, alphabet: int = 2_500, surplus: float = 1.25, also: Sequence[str] = ()
+) -> Tokenizer:
+    """Learn candidates from stems and endings, read the corpus with them, keep the `vocab_size` most used.
+
+    Words named in `also` are kept however seldom they are used, where their letters are in the alphabet.
+    """
     words = count_words(texts)
     splits = split_endings(words)
     stems = _stems(words, splits)
@@ -136,12 +147,13 @@ def train(texts: list[str], vocab_size: int, alphabet: int = 2_500, surplus: flo
     )
     candidates = set(learner.get_vocab()) | {"##" + ending for _, ending in splits.values() if ending}
     usage = _usage(words, sorted(candidates - set(SPECIAL)))
-    single = {piece for piece in candidates if _is_needed_letter(piece, usage[piece])}
-    candidates = {piece for piece in candidates if len(piece.removeprefix("##")) > 1} | single
+    needed = {piece for piece in candidates if _is_needed_letter(piece, usage[piece])}
+    needed |= {word for word in also if known.issuperset(word)}
+    candidates = {piece for piece in candidates if len(piece.removeprefix("##")) > 1} | needed
     for _ in range(3):
         usage = _usage(words, sorted(candidates - set(SPECIAL)))
-        ranked = sorted(candidates - single - set(SPECIAL), key=lambda piece: (-usage[piece], piece))
-        candidates = single | set(ranked[: vocab_size - len(SPECIAL) - len(single)])
+        ranked = sorted(candidates - needed - set(SPECIAL), key=lambda piece: (-usage[piece], piece))
+        candidates = needed | set(ranked[: vocab_size - len(SPECIAL) - len(needed)])
     usage = _usage(words, sorted(candidates - set(SPECIAL)))
     kept = SPECIAL + sorted(candidates - set(SPECIAL), key=lambda piece: (-usage[piece], piece))
     return new_tokenizer({piece: number for number, piece in enumerate(kept)})
@@ -150,7 +162,7 @@ def train(texts: list[str], vocab_size: int, alphabet: int = 2_500, surplus: flo
 def _is_needed_letter(piece: str, used: int) -> bool:
     """Letters keep rare words readable; rare letters of other scripts are left to [UNK]."""
     letter = piece.removeprefix("##")
-    return len(letter) == 1 and (letter.isascii() or _is_hangul(letter) or used >= 4)
+    return len(letter) == 1 and (letter.isascii() or is_hangul(letter) or used >= 4)
 
 
 def _usage(words: Counter[str], candidates: list[str]) -> Counter[str]:

@@ -20,10 +20,20 @@ import torch
 
 from training.config import Config, Shape, Teacher, shared_data
 from training.dense import DenseTeacher
-from training.run import baselines, evaluate, make_tokenizer, read_corpus, read_texts, sentence_agreement, train_model
+from training.run import (
+    baselines,
+    evaluate,
+    make_tokenizer,
+    read_corpus,
+    read_texts,
+    sentence_agreement,
+    train_model,
+    with_nouns,
+)
 from training.teacher import make_teacher
 
 SHAPES = {
+    "28,000 x 192, 4 layers": Shape(vocab_size=28_000, hidden=192, intermediate=288, layers=4, heads=3),
     "24,000 x 192, 4 layers": Shape(vocab_size=24_000, hidden=192, intermediate=288, layers=4, heads=3),
     "16,000 x 256, 4 layers": Shape(vocab_size=16_000, hidden=256, intermediate=384, layers=4, heads=4),
     "32,000 x 160, 4 layers": Shape(vocab_size=32_000, hidden=160, intermediate=240, layers=4, heads=5),
@@ -71,14 +81,16 @@ def main() -> None:
     report = work / "tune.jsonl"
     done = {json.loads(line)["trial"] for line in report.read_text().splitlines()} if report.is_file() else set()
     torch.set_num_threads(Config().threads)
+    dense = DenseTeacher(work / "dense")
     corpus, sets = read_corpus(shared_data(), Config())
+    corpus = with_nouns(corpus, dense, Config())
     sets = {name: retrieval for name, retrieval in sets.items() if name.startswith("validation")}
 
     longest = Config().max_length - 2
     waiting = {name: settings for name, settings in teachers().items() if name not in done}
     if waiting:
         config = replace(Config(), shape=next(iter(SHAPES.values())))
-        tokenizer = make_tokenizer(corpus.texts(), work, config)
+        tokenizer = make_tokenizer(corpus, work, config)
         ids, embedding = read_texts(corpus, tokenizer, work, config)
         for trial, settings in waiting.items():
             teacher = make_teacher(tokenizer, [row[:longest] for row in ids], embedding, settings)
@@ -89,8 +101,8 @@ def main() -> None:
         if trial in done:
             continue
         config = short(replace(Config(), shape=shape))
-        tokenizer = make_tokenizer(corpus.texts(), work, config)
-        model, _ = train_model(corpus, tokenizer, work, config, DenseTeacher(work / "dense"))
+        tokenizer = make_tokenizer(corpus, work, config)
+        model, _ = train_model(corpus, tokenizer, work, config, dense)
         measured: dict[str, object] = {
             name: evaluate(model, tokenizer, retrieval, config.max_length) for name, retrieval in sets.items()
         }

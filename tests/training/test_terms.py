@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from training.config import Meaning, Shape, Teacher, Terms
 from training.meaning import WordNeighbours, is_noun
 from training.model import build
 from training.teacher import make_teacher
-from training.terms import make_terms, term_loss
+from training.terms import TermTargets, make_terms, naming_loss, term_loss
 
 TOPICS = (("환자", "병원", "의사"), ("법원", "판사", "소송"), ("열차", "승객", "철도"))
 TEXTS = [
@@ -72,19 +73,42 @@ def test_words_that_meet_are_neighbours(tokenizer: Tokenizer, neighbours: WordNe
             assert {tokenizer.id_to_token(token) for token in closest.tolist()} == set(topic) - {word}
 
 
-def test_terms_learn_their_neighbours(tokenizer: Tokenizer, ids: list[list[int]], neighbours: WordNeighbours) -> None:
-    model = build(Shape(tokenizer.get_vocab_size(), hidden=16, intermediate=24, layers=1, heads=2), 24, seed=1)
+@pytest.fixture
+def terms(tokenizer: Tokenizer, ids: list[list[int]], neighbours: WordNeighbours) -> TermTargets:
     alike = np.full((tokenizer.get_vocab_size(), 4), 0.5, np.float32)
     teacher = make_teacher(tokenizer, ids, alike, TEACHER)
-    terms = make_terms(tokenizer, word_piece.count_words(TEXTS), teacher, TERMS, neighbours, 20)
+    return make_terms(tokenizer, word_piece.count_words(TEXTS), teacher, TERMS, neighbours, 20)
+
+
+@pytest.mark.parametrize("stage", ["as a masked LM", "as SPLADE"])
+def test_terms_learn_their_neighbours(tokenizer: Tokenizer, terms: TermTargets, stage: str) -> None:
+    model = build(Shape(tokenizer.get_vocab_size(), hidden=16, intermediate=24, layers=1, heads=2), 24, seed=1)
     assert len(terms.ids) == 9
     assert (terms.targets.toarray() > 0).sum(1).max() <= TERMS.most
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
     for number in range(80):
-        loss, report = term_loss(model, terms, 9, 0.3, 20, [3, number])
+        seed = [3, number]
+        loss, report = (
+            naming_loss(model, terms, 9, seed)
+            if stage == "as a masked LM"
+            else term_loss(model, terms, 9, 0.3, 20, seed)
+        )
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         losses.append(report["terms"])
-    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+    shares = terms.targets.toarray() / terms.targets.toarray().sum(1, keepdims=True)
+    entropy = float(-np.sum(shares * np.log(np.where(shares > 0, shares, 1))) / len(shares))
+    least = entropy if stage == "as a masked LM" else 0.0  # that a cross-entropy can reach
+    assert np.mean(losses[-10:]) - least < 0.7 * (np.mean(losses[:10]) - least)
+
+
+def test_a_noun_that_the_texts_show_too_seldom_is_a_term_if_named(
+    tokenizer: Tokenizer, ids: list[list[int]], neighbours: WordNeighbours
+) -> None:
+    alike = np.full((tokenizer.get_vocab_size(), 4), 0.5, np.float32)
+    teacher, nothing = make_teacher(tokenizer, ids, alike, TEACHER), Counter[str]()
+    named = frozenset(["법원", "병원", "바다"])  # the last in letters that no piece has
+    terms = make_terms(tokenizer, nothing, teacher, replace(TERMS, particles=3), neighbours, 20, named)
+    assert [tokenizer.decode(row) for row in terms.ids] == ["법원", "병원"]

@@ -36,6 +36,7 @@ from training.config import (
     Terms,
     shared_data,
 )
+from training.contrastive import heaviest
 from training.data import Pair, split_pairs, validation_set, without_held_out
 from training.loop import Schedule, train
 from training.model import build, encode, save_checkpoint
@@ -48,12 +49,13 @@ SETTINGS = Config(
     alphabet=60,
     shape=Shape(vocab_size=110, hidden=16, intermediate=24, layers=2, heads=2),
     teacher=Teacher(neighbour_texts=2, neighbour_idf=1.0, together=2),
-    masked_lm=MaskedLM(steps=2, batch_tokens=256, warmup=1),
-    regression=Regression(steps=2, texts=8, limit=64, warmup=1),
+    masked_lm=MaskedLM(steps=2, batch_tokens=256, warmup=1, terms=4),
+    regression=Regression(steps=2, texts=8, limit=64, warmup=1, terms=4),
     contrastive=Contrastive(
         pairs=6,
         limit=64,
         rehearsal=2,
+        terms=4,
         warmup=1,
         phases=(
             Phase(0.07, 1.0, 2, (0.5, 0.1, 0.1, 0.1, 0.1, 0.1), 2e-4),
@@ -61,7 +63,7 @@ SETTINGS = Config(
         ),
     ),
     meaning=Meaning(particles=1, least_texts=2, least_idf=0.1),
-    terms=Terms(beside_regression=4, beside_phases=4, most=6, seen=1, particles=1, width=8, window=4),
+    terms=Terms(most=6, seen=1, particles=1, width=8, window=4),
     distillation=Distillation(pairs=4, candidates=4),
 )
 
@@ -91,7 +93,7 @@ def one_thread() -> Iterator[None]:
 
 def trained(corpus: Corpus, work: Path, settings: Config = SETTINGS) -> dict[str, Any]:
     work.mkdir(exist_ok=True)
-    model, _ = train_model(corpus, make_tokenizer(corpus.texts(), work, settings), work, settings, Spelling())
+    model, _ = train_model(corpus, make_tokenizer(corpus, work, settings), work, settings, Spelling())
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
@@ -177,7 +179,7 @@ def test_an_interrupted_stage_resumes_to_the_same_weights(tmp_path: Path) -> Non
 
 
 def test_a_saved_checkpoint_loads_as_any_masked_lm(corpus: Corpus, tmp_path: Path) -> None:
-    tokenizer = make_tokenizer(corpus.texts(), tmp_path, SETTINGS)
+    tokenizer = make_tokenizer(corpus, tmp_path, SETTINGS)
     model = build(SETTINGS.shape, SETTINGS.max_length, 0)
     save_checkpoint(model, tmp_path / "saved")
     word_piece.save(tokenizer, tmp_path / "saved", SETTINGS.max_length)
@@ -203,7 +205,7 @@ def test_held_out_passages_are_in_no_training_pair(corpus: Corpus) -> None:
 
 def test_evaluation_ranks_by_the_cards_vectors(corpus: Corpus, tmp_path: Path) -> None:
     """Metrics and sizes of the sides, against the card's encode() and a plain sort."""
-    tokenizer = make_tokenizer(corpus.texts(), tmp_path, SETTINGS)
+    tokenizer = make_tokenizer(corpus, tmp_path, SETTINGS)
     model = build(SETTINGS.shape, SETTINGS.max_length, 0)
     with torch.no_grad():
         model.decoder.bias.fill_(-0.02)  # some entries are zero
@@ -235,9 +237,14 @@ def test_evaluation_ranks_by_the_cards_vectors(corpus: Corpus, tmp_path: Path) -
     }
 
 
+def test_of_a_questions_targets_the_light_ones_are_left_out() -> None:
+    targets = np.array([[2.0, 0.5, 0.0, 0.6], [0.0, 0.0, 0.0, 0.0]], np.float32)
+    assert heaviest(targets, 0.3).tolist() == [[2.0, 0.0, 0.0, np.float32(0.6)], [0.0] * 4]
+
+
 def test_too_few_texts_for_the_vocabulary_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="vocab_size of 110"):
-        make_tokenizer(["너무 짧은 글"], tmp_path, SETTINGS)
+        make_tokenizer(Corpus(["너무 짧은 글"], [], [], []), tmp_path, SETTINGS)
 
 
 def test_similarity_agreement_is_the_correlation_of_cosines_with_people() -> None:
