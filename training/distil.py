@@ -6,7 +6,7 @@ passages of the training pairs. Both read what the model will see of a passage, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,6 @@ from training.config import Contrastive, Distillation
 from training.contrastive import heaviest
 from training.data import Pair
 from training.dense import Dense
-from training.lexical import encode_ids
 from training.model import sparse_logits_of
 from training.regress import distance
 from training.teacher import LexicalTeacher
@@ -29,43 +28,31 @@ from training.tokenizer import SEP
 
 @dataclass(frozen=True)
 class Rankings:
-    """What the teacher says of questions and passages.
+    """What the teacher says of the training pairs.
 
     Attributes:
-        questions, passages: token ids of each, as many as the model reads.
-        own: int64 [questions], the passage that each question was asked of.
-        scores: float32 [questions, passages].
-        nearest: int64 [questions, candidates], for each question the best passages but its own.
+        scores: float32 [pairs, pairs], of each question with each pair's passage.
+        nearest: int64 [pairs, candidates], for each question the pairs whose passages are the best but its own.
     """
 
-    questions: list[list[int]]
-    passages: list[list[int]]
-    own: np.ndarray
     scores: np.ndarray
     nearest: np.ndarray
 
 
-def make_rankings(
-    pairs: Sequence[Pair],
-    tokenizer: Tokenizer,
-    teacher: LexicalTeacher,
-    dense: Dense,
-    settings: Distillation,
-    longest: int,
-) -> Rankings:
-    texts, own = np.unique([_beginning(pair.passage, tokenizer, longest) for pair in pairs], return_inverse=True)
-    questions = encode_ids(tokenizer, [pair.query for pair in pairs], longest)
-    passages = encode_ids(tokenizer, texts.tolist(), longest)
-    cosines = dense.queries([pair.query for pair in pairs]) @ dense.passages(texts.tolist()).T
+def make_rankings(pairs: list[Pair], products: np.ndarray, dense: Dense, settings: Distillation) -> Rankings:
+    """`products` [pairs, pairs] are the lexical teacher's, of each question with each pair's passage.
+
+    The passages of `pairs` are their `beginning`s.
+    """
+    texts, places = np.unique([pair.passage for pair in pairs], return_inverse=True)
+    cosines = dense.queries([pair.query for pair in pairs]) @ dense.passages(texts.tolist())[places].T
     shares = np.array([settings.dense_shares.get(pair.source, settings.dense_share) for pair in pairs])[:, None]
-    scores = shares * _standard(cosines) + (1 - shares) * _standard(teacher.products(questions, passages))
-    others = scores.copy()
-    np.put_along_axis(others, own[:, None], -np.inf, 1)
-    nearest = np.argsort(-others, axis=1)[:, : settings.candidates]
-    return Rankings(questions, passages, own, scores.astype(np.float32), nearest)
+    scores = shares * _standard(cosines) + (1 - shares) * _standard(products)
+    others = np.where(places[:, None] == places[None], -np.inf, scores)
+    return Rankings(scores.astype(np.float32), np.argsort(-others, axis=1)[:, : settings.candidates])
 
 
-def _beginning(text: str, tokenizer: Tokenizer, longest: int) -> str:
+def beginning(text: str, tokenizer: Tokenizer, longest: int) -> str:
     """The text up to the end of its last token that the model reads."""
     offsets = tokenizer.encode(text, add_special_tokens=False).offsets[:longest]
     return text[: offsets[-1][1]] if offsets else text
@@ -79,6 +66,8 @@ def _standard(scores: np.ndarray) -> np.ndarray:
 def distillation_loss(
     model: ModernBertForMaskedLM,
     rankings: Rankings,
+    queries: list[list[int]],
+    passages: list[list[int]],
     teacher: LexicalTeacher,
     settings: Distillation,
     contrast: Contrastive,
@@ -87,11 +76,10 @@ def distillation_loss(
 
     def loss(seed: list[int], temperature: float) -> tuple[Tensor, Tensor]:
         chance = np.random.default_rng(seed)
-        count = len(rankings.questions)
-        asked = chance.choice(count, min(settings.pairs, count), replace=False)
+        asked = chance.choice(len(queries), min(settings.pairs, len(queries)), replace=False)
         drawn = [rankings.nearest[asked, chance.integers(0, rankings.nearest.shape[1], len(asked))] for _ in range(2)]
-        ranked = np.unique(np.concatenate([rankings.own[asked], *drawn]))
-        rows = [rankings.questions[i] or [SEP] for i in asked], [rankings.passages[i] or [SEP] for i in ranked]
+        ranked = np.unique(np.concatenate([asked, *drawn]))
+        rows = [queries[i] or [SEP] for i in asked], [passages[i] or [SEP] for i in ranked]
         of_questions = heaviest(teacher.targets(rows[0]), contrast.question_least)
         targets = [torch.from_numpy(of_questions), torch.from_numpy(teacher.targets(rows[1]))]
         found = [

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from training.config import Meaning
 from training.lexical import counts, presence
-from training.tokenizer import ENDINGS
+from training.tokenizer import ENDINGS, is_korean_word
 
 # Particles of a noun that ends in a consonant, and in a vowel: verbs and adverbs take few of the right kind.
 PARTICLES = (
@@ -54,8 +54,7 @@ def is_noun(word: str, words: Counter[str], least: int) -> bool:
 
 
 def _is_word(piece: str) -> bool:
-    korean = all("가" <= letter <= "힣" for letter in piece)
-    return len(piece) >= 2 and piece not in ENDINGS and (korean or (piece.isascii() and piece.isalpha()))
+    return is_korean_word(piece) or (len(piece) >= 2 and piece.isascii() and piece.isalpha())
 
 
 class WordNeighbours:

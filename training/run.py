@@ -41,7 +41,7 @@ from training.data import (
     without_held_out,
 )
 from training.dense import Dense, DenseTeacher
-from training.distil import distillation_loss, make_rankings
+from training.distil import beginning, distillation_loss, make_rankings
 from training.lexical import bm25_passages, counts, encode_ids, inverse_document_frequency, presence
 from training.loop import Schedule, train
 from training.meaning import WordNeighbours
@@ -220,8 +220,9 @@ def train_model(
     negatives = similar_passages(products, cut[1])
     material = Material(sentences, passages, pairs, triplets, negatives, first_pieces)
     contrast, distil = config.contrastive, config.distillation
-    rankings = make_rankings(corpus.pairs, tokenizer, teacher, dense, distil, longest)
-    ranking_loss = distillation_loss(model, rankings, teacher, distil, contrast)
+    read = [replace(pair, passage=beginning(pair.passage, tokenizer, longest)) for pair in corpus.pairs]
+    rankings = make_rankings(read, products, dense, distil)
+    ranking_loss = distillation_loss(model, rankings, *cut, teacher, distil, contrast)
     done += (replace(contrast, phases=()), distil)
     for number, phase in enumerate(contrast.phases, start=1):
         done += (phase,)

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from training.config import Teacher
 from training.lexical import counts, inverse_document_frequency, presence
-from training.tokenizer import ENDINGS, SPECIAL
+from training.tokenizer import ENDINGS, SPECIAL, is_korean_word
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ def _word(piece: str) -> str:
 
 
 def _is_content(piece: str) -> bool:
-    word = _word(piece)
-    return len(word) >= 2 and word not in ENDINGS and all("가" <= letter <= "힣" for letter in word)
+    return is_korean_word(_word(piece))
 
 
 def _word_parts(vocab: dict[str, int], settings: Teacher) -> list[tuple[int, int, float]]:

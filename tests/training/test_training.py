@@ -38,6 +38,7 @@ from training.config import (
 )
 from training.contrastive import heaviest
 from training.data import Pair, split_pairs, validation_set, without_held_out
+from training.distil import beginning
 from training.loop import Schedule, train
 from training.model import build, encode, save_checkpoint
 from training.pretrain import masked_lm_step
@@ -240,6 +241,18 @@ def test_evaluation_ranks_by_the_cards_vectors(corpus: Corpus, tmp_path: Path) -
 def test_of_a_questions_targets_the_light_ones_are_left_out() -> None:
     targets = np.array([[2.0, 0.5, 0.0, 0.6], [0.0, 0.0, 0.0, 0.0]], np.float32)
     assert heaviest(targets, 0.3).tolist() == [[2.0, 0.0, 0.0, np.float32(0.6)], [0.0] * 4]
+
+
+def test_teachers_read_of_a_passage_what_the_model_reads() -> None:
+    tokenizer = word_piece.new_tokenizer(
+        {piece: n for n, piece in enumerate([*word_piece.SPECIAL, "바다", "##에", "섬"])}
+    )
+    assert [beginning("바다에 섬 섬", tokenizer, longest) for longest in (1, 3, 9)] == [
+        "바다",
+        "바다에 섬",
+        "바다에 섬 섬",
+    ]
+    assert beginning("", tokenizer, 3) == ""
 
 
 def test_too_few_texts_for_the_vocabulary_is_one_clear_error(tmp_path: Path) -> None:
